@@ -1,0 +1,1 @@
+"""Data sets, their prepared form, and image corruptions."""
