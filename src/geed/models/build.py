@@ -1,0 +1,240 @@
+"""Networks from plain specifications: images in [0, 1] in, logits out, normalisation inside.
+
+The plain and the steerable network differ in their convolutions only: depth, kernel, strides, padding, normalisation and
+pooling are the same, so that a comparison between them is about weight tying. A stride on an odd size keeps the sampling
+grid symmetric (15 -> 8), hence a steerable network is exactly equivariant there, to rounding.
+
+Sources: E(2)-steerable CNNs, Weiler and Cesa 2019 (arXiv 1911.08251), through e2cnn.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from geed import seeds
+from geed.errors import GeedError, nearest
+
+
+class Normalise(nn.Module):
+    """(x - mean) / std by channel; the constants come from the specification and are not trained."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] -> the same shape, about zero mean and unit deviation."""
+        return (images - self.mean) / self.std
+
+
+class GlobalAveragePool(nn.Module):
+    """The mean over positions: (N, C, H, W) -> (N, C). Takes e2cnn's GeometricTensor too."""
+
+    def forward(self, maps: Any) -> Tensor:
+        """Feature maps -> pooled features (N, C)."""
+        maps = maps if isinstance(maps, Tensor) else maps.tensor
+        return maps.mean(dim=(2, 3))
+
+
+class Network(nn.Module):
+    """What every network built here offers.
+
+    Attributes:
+        spec: the specification it was built from.
+        conv_layers: names of the post-activation blocks in depth order; the last one feeds the pooling.
+        feature_layer: name of the layer whose output is the features (N, D).
+        head: the linear classifier (N, D) -> (N, K).
+    """
+
+    spec: dict[str, Any]
+    conv_layers: tuple[str, ...]
+    feature_layer: str
+    head: nn.Linear
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] -> features (N, D)."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] -> logits (N, K)."""
+        return self.head(self.features(images))
+
+
+class PlainCNN(Network):
+    """Blocks of convolution 3x3, batch normalisation and ReLU, then global average pooling and a linear head.
+
+    With circular padding and stride 1 it is exactly invariant to cyclic translations, by construction.
+    """
+
+    def __init__(self, spec: dict[str, Any], *, widths: list[int], stride: int | list[int] = 2, padding: str = "zeros"):
+        super().__init__()
+        if padding not in ("zeros", "circular"):
+            raise GeedError(f"architecture.padding: unknown padding '{padding}'{nearest(padding, ['zeros', 'circular'])}")
+        self.normalise = Normalise(spec["mean"], spec["std"])
+        self.blocks = nn.Sequential()
+        inputs = spec["channels"]
+        for width, step in zip(_widths(widths), _strides(stride, len(widths)), strict=True):
+            convolution = nn.Conv2d(inputs, width, 3, step, padding=1, padding_mode=padding, bias=False)
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            self.blocks.append(nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU()))
+            inputs = width
+        self.pool = GlobalAveragePool()
+        self.head = nn.Linear(inputs, spec["classes"])
+        self.conv_layers = tuple(f"blocks.{i}" for i in range(len(widths)))
+        self.feature_layer = "pool"
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] -> features (N, widths[-1])."""
+        return self.pool(self.blocks(self.normalise(images)))
+
+
+class SteerableCNN(Network):
+    """The same network with steerable convolutions on regular fields, then group pooling: invariant by construction.
+
+    `widths` counts fields, each of as many channels as the group has elements. A block returns e2cnn's GeometricTensor,
+    whose `type` says how the symmetry acts on its channels.
+    """
+
+    def __init__(self, spec: dict[str, Any], *, symmetry: str, widths: list[int], stride: int | list[int] = 2):
+        super().__init__()
+        enn = _e2cnn().nn
+        space = _symmetry(symmetry)
+        self.normalise = Normalise(spec["mean"], spec["std"])
+        self._input_type = inputs = enn.FieldType(space, spec["channels"] * [space.trivial_repr])
+        self._tensor = enn.GeometricTensor
+        self.blocks = nn.Sequential()
+        for width, step in zip(_widths(widths), _strides(stride, len(widths)), strict=True):
+            fields = enn.FieldType(space, width * [space.regular_repr])
+            convolution = enn.R2Conv(inputs, fields, 3, padding=1, stride=step, bias=False)
+            # not in place: a hook on the normalisation must see its output, not what the ReLU made of it
+            self.blocks.append(enn.SequentialModule(convolution, enn.InnerBatchNorm(fields), enn.ReLU(fields, inplace=False)))
+            inputs = fields
+        self.group_pool = enn.GroupPooling(inputs)
+        self.pool = GlobalAveragePool()
+        self.head = nn.Linear(len(inputs), spec["classes"])
+        self.conv_layers = tuple(f"blocks.{i}" for i in range(len(widths)))
+        self.feature_layer = "pool"
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] -> invariant features (N, widths[-1])."""
+        return self.pool(self.group_pool(self.blocks(self._tensor(self.normalise(images), self._input_type))))
+
+    def train(self, mode: bool = True) -> "SteerableCNN":
+        """As `nn.Module.train`. On entering eval mode e2cnn expands its filters once: constants from then on, so no graph."""
+        with torch.no_grad():
+            return super().train(mode)
+
+
+class Perceptron(Network):
+    """`layers` hidden layers of `hidden` ReLU units on the flattened image, and a linear head. It has no conv layers."""
+
+    def __init__(self, spec: dict[str, Any], *, hidden: int, layers: int):
+        super().__init__()
+        self.normalise = Normalise(spec["mean"], spec["std"])
+        self.blocks = nn.Sequential(nn.Flatten())
+        inputs = spec["channels"] * spec["size"] ** 2
+        for _ in range(_positive("layers", layers)):
+            self.blocks.append(nn.Sequential(nn.Linear(inputs, _positive("hidden", hidden)), nn.ReLU()))
+            inputs = hidden
+        self.head = nn.Linear(inputs, spec["classes"])
+        self.conv_layers = ()
+        self.feature_layer = f"blocks.{layers}"
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] -> features (N, hidden)."""
+        return self.blocks(self.normalise(images))
+
+
+KINDS: dict[str, Callable[..., Network]] = {"plain_cnn": PlainCNN, "steerable_cnn": SteerableCNN, "perceptron": Perceptron}
+
+
+def build(spec: Mapping[str, Any], *names: object) -> Network:
+    """A network in training mode, its initial weights drawn from the stream called `names` (the global one is left alone).
+
+    Args:
+        spec: `architecture` ({"kind": ..., its options}), `channels`, `size` (height = width), `classes`, and `mean` and
+            `std` (one number per channel).
+        names: the random stream, e.g. the study and the seed; the same names give networks of one architecture the same weights.
+
+    Raises:
+        GeedError: the specification lacks a key, or has an unknown kind or option, or a value that cannot be.
+    """
+    spec = dict(spec)
+    expected = ("architecture", "channels", "size", "classes", "mean", "std")
+    for key in expected:
+        if key not in spec:
+            raise GeedError(f"model specification: '{key}' is missing; expected: {', '.join(expected)}")
+    options = dict(spec["architecture"])
+    kind = options.pop("kind", None)
+    if kind not in KINDS:
+        raise GeedError(f"architecture.kind: unknown kind '{kind}'{nearest(kind, KINDS)}")
+    _check_options(kind, options)
+    for key in ("channels", "size", "classes"):
+        _positive(key, spec[key])
+    if not len(spec["mean"]) == len(spec["std"]) == spec["channels"]:
+        raise GeedError(f"model specification: mean and std need one number for each of the {spec['channels']} channels")
+    # layers draw from the global generator when they are made
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds.seed_of(*names, "initialisation"))
+        model = KINDS[kind](spec, **options)
+    model.spec = spec
+    return model
+
+
+def parameter_count(model: nn.Module) -> int:
+    """The number of trainable scalars."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def _e2cnn() -> Any:
+    # only steerable networks pay for the import
+    from geed import compat
+
+    return compat.e2cnn()
+
+
+def _check_options(kind: str, options: dict[str, Any]) -> None:
+    """Refuse options that the network's constructor does not know, and name those that it lacks."""
+    known = KINDS[kind].__init__.__kwdefaults__ or {}
+    accepted = [name for name in KINDS[kind].__init__.__annotations__ if name not in ("spec", "return")]
+    for name in options:
+        if name not in accepted:
+            raise GeedError(f"architecture.{name}: unknown option of {kind}{nearest(name, accepted)}")
+    for name in accepted:
+        if name not in options and name not in known:
+            raise GeedError(f"architecture.{name}: {kind} needs it")
+
+
+def _positive(key: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise GeedError(f"{key}: expected a positive whole number, found {value!r}")
+    return value
+
+
+def _widths(widths: Any) -> list[int]:
+    if not isinstance(widths, list | tuple) or not widths:
+        raise GeedError(f"architecture.widths: expected a list with one width per block, found {widths!r}")
+    return [_positive("architecture.widths", width) for width in widths]
+
+
+def _strides(stride: int | list[int], blocks: int) -> list[int]:
+    """One stride per block: a single number is the second block's, the others keep the size."""
+    strides = [stride if block == 1 else 1 for block in range(blocks)] if isinstance(stride, int) else list(stride)
+    if len(strides) != blocks:
+        raise GeedError(f"architecture.stride: expected one number, or one for each of the {blocks} blocks, found {stride!r}")
+    return [_positive("architecture.stride", step) for step in strides]
+
+
+def _symmetry(spec: str) -> Any:
+    """The e2cnn space of a symmetry, written as in `geed.groups`: "rotations:4", "reflections", "dihedral:4"."""
+    gspaces = _e2cnn().gspaces
+    name, _, order = str(spec).partition(":")
+    if name == "reflections" and not order:
+        return gspaces.Flip2dOnR2()
+    if name in ("rotations", "dihedral") and order.isdigit() and int(order) > 1:
+        return (gspaces.Rot2dOnR2 if name == "rotations" else gspaces.FlipRot2dOnR2)(int(order))
+    known = ["rotations:4", "reflections", "dihedral:4"]
+    raise GeedError(f"architecture.symmetry: cannot make a steerable network for '{spec}'{nearest(spec, known)}")
