@@ -1,0 +1,57 @@
+# Two commands do everything on a fresh machine with Python 3.11 or newer:
+#   make figures    environment in .venv, then the demo study: data, training, measuring, claims, figures, report
+#   make test       the same environment, then the fast tests
+# More: make figures STUDY=standard CORES=8 | make lint | make test-all | make clean
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+STUDY ?= demo
+
+VENV := .venv
+BIN := $(VENV)/bin
+SNAKEMAKE := $(BIN)/snakemake $(if $(filter demo,$(STUDY)),,--configfile workflow/studies/$(STUDY).yaml)
+REPORT := results/$(STUDY)/report/report.html
+
+.PHONY: figures report test test-all lint install clean
+.DELETE_ON_ERROR:
+
+figures: install
+	@echo "== geed: the $(STUDY) study on $(CORES) cores; each finished job prints a line, its log is in logs/$(STUDY)/"
+	@$(SNAKEMAKE) --cores $(CORES)
+	@$(MAKE) --no-print-directory report
+	@$(BIN)/geed claims results/$(STUDY)
+	@echo "report:  $(REPORT)"
+	@echo "figures: figures/$(STUDY)/"
+
+report: $(REPORT)
+
+$(REPORT): results/$(STUDY)/claims.json $(wildcard figures/$(STUDY)/*.png)
+	@echo "== geed: writing the report"
+	@mkdir -p $(@D)
+	@$(SNAKEMAKE) --report $@ --quiet all
+
+test: install
+	@echo "== geed: the fast tests"
+	@$(BIN)/python -m pytest
+
+test-all: install
+	@$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: install
+	@echo "== geed: lint"
+	@$(BIN)/snakemake --lint
+	@$(BIN)/snakefmt --check Snakefile workflow/rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+install: $(VENV)/installed
+
+$(VENV)/installed: envs/requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "geed needs Python 3.11 or newer, found " + sys.version.split()[0] + "; set PYTHON=...")'
+	@echo "== geed: installing the locked environment into $(VENV)/ (once; some minutes, 2 GB, more where PyTorch brings CUDA)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+clean:
+	@rm -rf results/$(STUDY) figures/$(STUDY) logs/$(STUDY)

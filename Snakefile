@@ -1,0 +1,40 @@
+# geed: every claim of the papers is a target with a verdict.
+#
+#   snakemake --cores 2                                            the demo study (config.yaml)
+#   snakemake --cores 2 claim_K1                                   one claim and what it needs
+#   snakemake --cores 2 --configfile workflow/studies/<study>.yaml another study
+#
+# Data flows one way: plan -> data -> train -> measure -> claims -> figures -> report, one rule file a stage.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+container: "docker://python:3.11-slim"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/claims.smk"
+include: "workflow/rules/figures.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.claims_table.output,
+        all_figures(),
+    log:
+        "logs/{}/all.log".format(PLAN.study),

@@ -1,0 +1,155 @@
+"""The frame of every job script: its log, its one-sentence errors, and its record."""
+
+import contextlib
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from geed.errors import GeedError
+from geed.files import sha256, write_json
+
+_PACKAGES = ("torch", "numpy", "pandas", "scipy", "pyarrow", "safetensors", "scikit-learn", "e2cnn", "timm", "matplotlib", "snakemake")
+_LOCK = Path("envs/requirements.lock")
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+
+@contextlib.contextmanager
+def job(snakemake: Any) -> Iterator[dict[str, Any]]:
+    """Run the body of a Snakemake script as a geed job.
+
+    Standard output and error go to the job's log; a `GeedError` ends the job with its sentence, anything else with a traceback in
+    the log. When the body succeeds, its record is written to the output named `record`: hashes of inputs and outputs, parameters,
+    commit, packages, device, time and memory. The body may add numbers to the yielded mapping.
+
+    Args:
+        snakemake: the object that Snakemake puts into a script.
+
+    Yields:
+        A mapping for what the body measured about itself (accuracy, images per second, device, …).
+    """
+    started, clock = time.time(), time.perf_counter()
+    starting = _seconds_since_process_start()
+    label = f"{snakemake.rule} {' '.join(str(value) for value in snakemake.wildcards)}".strip()
+    threads = snakemake.threads
+    _limit_threads(threads)
+    measured: dict[str, Any] = {}
+    with _logged(snakemake.log[0]) as screen:
+        try:
+            yield measured
+            wall = time.perf_counter() - clock
+            write_json(snakemake.output.record, _record(snakemake, measured, started, starting, wall))
+        except GeedError as error:
+            print(f"geed: {error}", flush=True)
+            screen(f"geed: {label}: {error}")
+            raise SystemExit(1) from None
+        except BaseException as error:
+            traceback.print_exc()
+            screen(f"geed: {label}: {type(error).__name__}: {error} (traceback in {snakemake.log[0]})")
+            raise SystemExit(1) from None
+        summary = "".join(f", {key} {value:.3g}" for key, value in measured.items() if isinstance(value, float) and key.endswith("accuracy"))
+        screen(f"{label}: {wall:.1f} s{summary}")
+
+
+def _record(snakemake: Any, measured: dict[str, Any], started: float, starting: float, wall: float) -> dict[str, Any]:
+    outputs = [path for path in snakemake.output if path != snakemake.output.record]
+    return {
+        "rule": snakemake.rule,
+        "wildcards": {key: str(value) for key, value in snakemake.wildcards.items()},
+        "params": _plain(dict(snakemake.params.items())),
+        "inputs": {path: sha256(path) for path in sorted(set(snakemake.input)) if os.path.isfile(path)},
+        "outputs": {path: sha256(path) for path in sorted(outputs)},
+        "measured": _plain(measured),
+        "code": {**commit(), "lock_sha256": sha256(_LOCK) if _LOCK.exists() else None},
+        "packages": _versions(),
+        "machine": {"python": platform.python_version(), "system": platform.platform(), "device": measured.get("device", "cpu"), "threads": snakemake.threads},
+        "cost": {
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+            "startup_seconds": round(starting, 3),
+            "wall_seconds": round(wall, 3),
+            "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+            "peak_gpu_memory_mb": _gpu_peak(),
+        },
+    }
+
+
+def commit() -> dict[str, Any]:
+    """The git commit of the working folder and whether it has uncommitted changes; both None outside a checkout."""
+
+    def git(*words: str) -> str | None:
+        try:
+            return subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+        except (OSError, subprocess.SubprocessError):
+            return None
+
+    head = git("rev-parse", "HEAD")
+    return {"commit": head, "dirty": bool(git("status", "--porcelain", "--untracked-files=no")) if head else None}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _limit_threads(threads: int) -> None:
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)
+
+
+def _gpu_peak() -> float | None:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return None
+    return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+
+
+def _seconds_since_process_start() -> float:
+    """Start-up and imports so far, in seconds; 0 where the kernel does not tell."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
+        return max(0.0, float(Path("/proc/uptime").read_text().split()[0]) - ticks / _CLOCK_TICKS)
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+@contextlib.contextmanager
+def _logged(log: str) -> Iterator[Any]:
+    """Send standard output and error to the log; yields a function that prints a line on the real screen."""
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    screen_descriptor = os.dup(2)
+    with open(log, "w", encoding="utf-8") as stream:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        saved = os.dup(1)
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+        try:
+            yield lambda line: os.write(screen_descriptor, f"{line}\n".encode())
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(saved, 1)
+            os.dup2(screen_descriptor, 2)
+            os.close(saved)
+            os.close(screen_descriptor)
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON types: Snakemake's parameters may be its own list type, numbers may be numpy's."""
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value.item() if hasattr(value, "item") else value

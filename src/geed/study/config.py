@@ -1,0 +1,182 @@
+"""Reading a study's config: overlay, schema, defaults. Every mistake becomes one sentence with the key's path."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from geed.errors import GeedError, nearest
+
+# Sections whose keys an overlay replaces one by one; of all others it replaces the whole, so that a study never inherits runs.
+MERGED = ("data", "training")
+_TYPES = {"object": "a mapping", "array": "a list", "string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false", "null": "null"}
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML that refuses a key given twice, which plain YAML silently overwrites."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key, (key_node, _) in zip(keys, node.value, strict=True):
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is given twice", key_node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        GeedError: the file is absent, is not YAML, repeats a key or is not a mapping.
+    """
+    try:
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+    except OSError as error:
+        raise GeedError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise GeedError(f"{path}: expected UTF-8 text ({error.reason} at byte {error.start})") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise GeedError(f"{path}{where}: expected YAML: {getattr(error, 'problem', None) or 'not readable'}") from error
+    if not isinstance(content, dict):
+        raise GeedError(f"{path}: expected a mapping of keys at the top, found {_kind(content)}")
+    return content
+
+
+def load_schema(folder: str | Path) -> dict[str, Any]:
+    """The schema of a study: `config.schema.yaml`, with the claims' settings of `claims.schema.yaml` put in its place."""
+    schema = read_yaml(Path(folder) / "config.schema.yaml")
+    claims = read_yaml(Path(folder) / "claims.schema.yaml")
+    schema["properties"]["claims"] |= {"properties": claims["properties"], "additionalProperties": False}
+    schema["$defs"] |= claims.get("$defs", {})
+    return schema
+
+
+def overlay(files: Sequence[str | Path], overrides: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Lay study files over each other, later ones on top, then single overrides of the command line.
+
+    Returns:
+        The config, and for every top-level key the file (or "--config") that it came from.
+    """
+    config: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for source, layer in [(str(path), read_yaml(path)) for path in files] + [("--config", dict(overrides or {}))]:
+        for key, value in layer.items():
+            if key in MERGED and isinstance(value, dict) and isinstance(config.get(key), dict):
+                config[key] = config[key] | value
+            else:
+                config[key] = value
+            origin[key] = source
+    return config, origin
+
+
+def validate(config: Mapping[str, Any], schema: Mapping[str, Any], origin: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Check a config against the schema and fill its defaults in.
+
+    Raises:
+        GeedError: the first mistake, in one sentence: file, key path, what was expected, what was found, the nearest valid name.
+    """
+    errors = list(Draft202012Validator(schema).iter_errors(config))
+    if errors:
+        # An unknown key explains a missing one, so it is named first; else the first in the order of the file.
+        errors.sort(key=lambda error: (error.validator != "additionalProperties", len(error.absolute_path)))
+        raise GeedError(_sentence(errors[0], origin or {}))
+    return _filled(dict(config), schema, schema)
+
+
+def resolve(files: Sequence[str | Path], schema_folder: str | Path, overrides: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Overlay, check and fill a study's config; returns it with the origin of every top-level key."""
+    config, origin = overlay(files, overrides)
+    return validate(config, load_schema(schema_folder), origin), origin
+
+
+def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
+    path = [str(part) for part in error.absolute_path]
+    value, expected = error.instance, error.validator_value
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        key = next(key for key in value if key not in known)
+        return f"{_place([*path, str(key)], origin)}: unknown key{nearest(key, known)}"
+    place = _place(path, origin)
+    if error.validator == "required":
+        missing = next(key for key in expected if key not in value)
+        return f"{_place([*path, missing], origin)}: expected this key, found none"
+    if error.validator == "type":
+        kinds = [expected] if isinstance(expected, str) else expected
+        return f"{place}: expected {' or '.join(_TYPES[kind] for kind in kinds)}, found {_kind(value)}"
+    if error.validator == "enum":
+        return f"{place}: expected one of {', '.join(str(choice) for choice in expected)}, found {value!r}{nearest(value, expected).split(' (')[0]}"
+    if error.validator == "pattern":
+        return f"{place}: expected a name of lower-case letters, digits and underscores that starts with a letter, found {value!r}"
+    bounds = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than", "exclusiveMaximum": "less than"}
+    if error.validator in bounds:
+        return f"{place}: expected a number {bounds[error.validator]} {expected}, found {value}"
+    if error.validator in ("minItems", "minProperties"):
+        return f"{place}: expected at least {expected} {'entries' if expected > 1 else 'entry'}, found {len(value)}"
+    if error.validator == "uniqueItems":
+        return f"{place}: expected every entry once, found one twice in {value}"
+    return f"{place}: {error.message}"
+
+
+def _place(path: Sequence[str], origin: Mapping[str, str]) -> str:
+    """`file: key.path`, with the file that the key's section came from."""
+    source = origin.get(path[0]) if path else None
+    return ": ".join(part for part in (source, ".".join(path) or "config") if part)
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "a mapping", list: "a list", str: f"the text {value!r}", bool: str(value).lower(), type(None): "nothing"}
+    return names.get(type(value), f"{value!r}")
+
+
+def _filled(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    """`value` with the schema's defaults filled in, through references, mappings and lists."""
+    fill = schema.get("x-fill", True)
+    schema = _deref(schema, root)
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        value = {key: _filled(entry, known.get(key) or _other(schema), root) for key, entry in value.items()}
+        if fill:
+            for key, entry in known.items():
+                if key not in value and "default" in _deref(entry, root):
+                    value[key] = _filled(_deref(entry, root)["default"], entry, root)
+    elif isinstance(value, list) and "items" in schema:
+        value = [_filled(entry, schema["items"], root) for entry in value]
+    return value
+
+
+def _other(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    other = schema.get("additionalProperties", {})
+    return other if isinstance(other, dict) else {}
+
+
+def _deref(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
+    if "$ref" not in schema:
+        return dict(schema)
+    target: Any = root
+    for part in schema["$ref"].removeprefix("#/").split("/"):
+        target = target[part]
+    return dict(target) | {key: entry for key, entry in schema.items() if key != "$ref"}
+
+
+def describe(schema: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """Every key of the schema as (path, type, default, description), in order: the rows of docs/config.md."""
+    yield from _rows(schema, schema, "")
+
+
+def _rows(schema: Mapping[str, Any], root: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    schema = _deref(schema, root)
+    entries = list(schema.get("properties", {}).items())
+    if other := _other(schema):
+        entries.append(("<name>", other))
+    for key, entry in entries:
+        entry = _deref(entry, root)
+        kind = entry.get("type") or ("one of " + ", ".join(str(choice) for choice in entry.get("enum", [])))
+        kind = kind if isinstance(kind, str) else " or ".join(kind)
+        default = yaml.safe_dump(entry["default"], default_flow_style=True).split("\n")[0] if "default" in entry else "required" if key in schema.get("required", []) else ""
+        yield f"{prefix}{key}", kind, default, " ".join(entry.get("description", "").split())
+        yield from _rows(entry, root, f"{prefix}{key}.")

@@ -1,0 +1,65 @@
+# Needs: tables of measurements. Gives: results/<study>/claims/<ID>.{json,csv}, the verdict of each claim and its parts;
+# claims.{csv,md,json}, all verdicts; and a target claim_<ID> for each.
+
+
+rule claim:
+    input:
+        tables=claim_inputs,
+        code=code("claim.py"),
+    output:
+        result=report(
+            f"{RESULTS}/claims/{{claim}}.json",
+            caption="../report/claim.rst",
+            category="2 Verdicts",
+            labels={"claim": "{claim}", "file": "verdict"},
+        ),
+        parts=report(
+            f"{RESULTS}/claims/{{claim}}.csv",
+            caption="../report/parts.rst",
+            category="2 Verdicts",
+            labels={"claim": "{claim}", "file": "parts"},
+        ),
+        record=f"{RESULTS}/claims/{{claim}}.record.json",
+    params:
+        settings=claim_settings,
+        study=PLAN.study,
+        seeds=list(PLAN.seeds),
+        folder=f"{RESULTS}/measurements",
+    log:
+        f"{LOGS}/claims/{{claim}}.log",
+    threads: 1
+    script:
+        "../scripts/claim.py"
+
+
+rule claims_table:
+    input:
+        results=expand(f"{RESULTS}/claims/{{claim}}.json", claim=PLAN.claims),
+        code=code("claims_table.py"),
+    output:
+        csv=report(
+            f"{RESULTS}/claims.csv",
+            caption="../report/claims.rst",
+            category="1 Claims",
+            labels={"table": "all verdicts"},
+        ),
+        markdown=f"{RESULTS}/claims.md",
+        json=f"{RESULTS}/claims.json",
+        record=f"{RESULTS}/claims.record.json",
+    log:
+        f"{LOGS}/claims_table.log",
+    script:
+        "../scripts/claims_table.py"
+
+
+for ID in PLAN.claims:
+
+    rule:
+        name:
+            f"claim_{ID}"
+        localrule: True
+        input:
+            f"{RESULTS}/claims/{ID}.json",
+            claim_figures(ID),
+        log:
+            f"{LOGS}/claims/{ID}.target.log",

@@ -1,0 +1,149 @@
+# Needs: the config. Gives: PLAN, and the helpers that say what a job reads.
+import sys
+from pathlib import Path
+
+from geed.errors import GeedError
+from geed.provenance.sources import sources
+from geed.study import config as study_config
+from geed.study import plan as study_plan
+
+
+def load_plan():
+    """The plan of the study; bad input ends the run here, before any job, in one sentence."""
+    files = ["config.yaml", *(str(path) for path in workflow.overwrite_configfiles)]
+    try:
+        return study_plan.make(
+            *study_config.resolve(files, "workflow/schemas", workflow.overwrite_config)
+        )
+    except GeedError as error:
+        sys.exit(f"geed: {error}")
+
+
+PLAN = load_plan()
+RESULTS = f"results/{PLAN.study}"
+FIGURES = f"figures/{PLAN.study}"
+LOGS = f"logs/{PLAN.study}"
+
+
+wildcard_constraints:
+    set="[a-z][a-z0-9_]*",
+    run="[a-z][a-z0-9_]*",
+    seed=r"\d+",
+    claim=r"[A-Z]\d+",
+    figure="[a-z][a-z0-9_]*",
+
+
+def code(script):
+    """The script and the package sources that it imports: inputs of its rule, so that an edit reruns its dependents."""
+    root = Path.cwd()
+    return [
+        str(path.relative_to(root) if path.is_absolute() and path.is_relative_to(root) else path)
+        for path in sources(f"workflow/scripts/{script}")
+    ]
+
+
+def training_inputs(wildcards):
+    """Prepared data of a run and, where it starts from another run, that run's weights."""
+    run = PLAN.runs[wildcards.run]
+    inputs = {"data": f"{RESULTS}/data/{run['data']}.safetensors"}
+    if source := run["initialisation"]["from"]:
+        inputs["source"] = (
+            f"{RESULTS}/models/{source}/seed-{wildcards.seed}/weights.safetensors"
+        )
+    return inputs
+
+
+def run_settings(wildcards):
+    return PLAN.runs[wildcards.run]
+
+
+def set_settings(wildcards):
+    return PLAN.sets[wildcards.set]
+
+
+def evaluations(wildcards):
+    return PLAN.evaluations_of(wildcards.run)
+
+
+def evaluation_data(wildcards):
+    """Prepared sets that the evaluations of a run read, clean and corrupted."""
+    wanted = PLAN.evaluations_of(wildcards.run).values()
+    suffixes = {
+        (e["data"], ".corrupted" if e["corrupted"] else "") for e in wanted
+    }
+    return sorted(f"{RESULTS}/data/{data}{suffix}.safetensors" for data, suffix in suffixes)
+
+
+def measurements(runs):
+    """Tables of the given runs, all seeds."""
+    return expand(
+        f"{RESULTS}/measurements/{{run}}/seed-{{seed}}/{{table}}.parquet",
+        run=runs,
+        seed=PLAN.seeds,
+        table=["table", "per_image"],
+    )
+
+
+def claim_inputs(wildcards):
+    return measurements(PLAN.runs_of_claim(wildcards.claim))
+
+
+def claim_settings(wildcards):
+    return PLAN.claims[wildcards.claim]
+
+
+def orbit_weights(wildcards):
+    """Weights of the runs that the overview figure shows, of the first seed."""
+    return expand(
+        f"{RESULTS}/models/{{run}}/seed-{{seed}}/weights.safetensors",
+        run=PLAN.overview["runs"],
+        seed=PLAN.seeds[0],
+    )
+
+
+def orbit_data(wildcards):
+    return f"{RESULTS}/data/{PLAN.runs[PLAN.overview['runs'][0]]['data']}.safetensors"
+
+
+def training_memory(wildcards, attempt):
+    """MB; the embedded and MNIST-sized sets fit the first attempt, a job killed for memory gets more at the next."""
+    return 2000 * attempt
+
+
+def measuring_memory(wildcards, attempt):
+    return 2500 * attempt
+
+
+# Figures by name, each with the claim whose parts it draws.
+CLAIM_FIGURES = {
+    "K1": "layers",
+    "K2": "shift",
+    "K3": "accuracy",
+    "K4": "distances",
+    "K5": "objectives",
+}
+
+
+def figure_inputs(wildcards):
+    """What a figure reads: its claim's verdict and parts, or the recorded orbit."""
+    if wildcards.figure == "overview":
+        return {"activations": f"{RESULTS}/measurements/overview.npz"}
+    claim = next(ID for ID, name in CLAIM_FIGURES.items() if name == wildcards.figure)
+    return {
+        "result": f"{RESULTS}/claims/{claim}.json",
+        "parts": f"{RESULTS}/claims/{claim}.csv",
+    }
+
+
+def claim_figures(claim):
+    """The figures of one claim."""
+    name = CLAIM_FIGURES.get(claim)
+    return [f"{FIGURES}/{name}.png"] if name else []
+
+
+def all_figures():
+    """Every figure of the study: one or more a claim, and the overview."""
+    names = [CLAIM_FIGURES[claim] for claim in PLAN.claims if claim in CLAIM_FIGURES]
+    return expand(
+        f"{FIGURES}/{{name}}.png", name=(["overview"] if PLAN.overview else []) + names
+    )

@@ -1,0 +1,36 @@
+# Needs: embedded data, the mirror or the canonical sources. Gives: results/<study>/data/<set>.safetensors, checked and split,
+# and <set>.corrupted.safetensors, its test split under every corruption and severity.
+
+
+rule prepare:
+    input:
+        code=code("prepare.py"),
+    output:
+        data=f"{RESULTS}/data/{{set}}.safetensors",
+        record=f"{RESULTS}/data/{{set}}.record.json",
+    params:
+        settings=set_settings,
+        mirror=PLAN.mirror,
+    log:
+        f"{LOGS}/prepare/{{set}}.log",
+    retries: 2
+    script:
+        "../scripts/prepare.py"
+
+
+rule corrupt:
+    input:
+        data=f"{RESULTS}/data/{{set}}.safetensors",
+        code=code("corrupt.py"),
+    output:
+        data=f"{RESULTS}/data/{{set}}.corrupted.safetensors",
+        record=f"{RESULTS}/data/{{set}}.corrupted.record.json",
+    params:
+        names=PLAN.corruptions["names"],
+        severities=PLAN.corruptions["severities"],
+    log:
+        f"{LOGS}/corrupt/{{set}}.log",
+    benchmark:
+        f"{LOGS}/corrupt/{{set}}.benchmark.tsv"
+    script:
+        "../scripts/corrupt.py"

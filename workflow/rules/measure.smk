@@ -1,0 +1,45 @@
+# Needs: trained networks and prepared data. Gives: results/<study>/measurements/<run>/seed-<k>/{table,per_image}.parquet:
+# all layers x all group elements x all metrics x clean, corrupted and far-out-of-distribution data, one job a network.
+
+
+rule measure:
+    input:
+        weights=f"{RESULTS}/models/{{run}}/seed-{{seed}}/weights.safetensors",
+        snapshots=f"{RESULTS}/models/{{run}}/seed-{{seed}}/snapshots.safetensors",
+        data=evaluation_data,
+        code=code("measure.py"),
+    output:
+        table=f"{RESULTS}/measurements/{{run}}/seed-{{seed}}/table.parquet",
+        per_image=f"{RESULTS}/measurements/{{run}}/seed-{{seed}}/per_image.parquet",
+        record=f"{RESULTS}/measurements/{{run}}/seed-{{seed}}/measure.record.json",
+    params:
+        evaluations=evaluations,
+        corruptions=PLAN.corruptions,
+        device=PLAN.device,
+        folder=f"{RESULTS}/data",
+    log:
+        f"{LOGS}/measure/{{run}}/seed-{{seed}}.log",
+    benchmark:
+        f"{LOGS}/measure/{{run}}/seed-{{seed}}.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=measuring_memory,
+    script:
+        "../scripts/measure.py"
+
+
+rule orbit:
+    input:
+        weights=orbit_weights,
+        data=orbit_data,
+        code=code("orbit.py"),
+    output:
+        activations=f"{RESULTS}/measurements/overview.npz",
+        record=f"{RESULTS}/measurements/overview.record.json",
+    params:
+        settings=PLAN.overview,
+        device=PLAN.device,
+    log:
+        f"{LOGS}/orbit.log",
+    script:
+        "../scripts/orbit.py"

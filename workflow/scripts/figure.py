@@ -1,0 +1,14 @@
+"""Draw one figure from tables."""
+
+from pathlib import Path
+
+from geed.figures.draw import draw
+from geed.provenance.job import job
+
+with job(snakemake):
+    draw(
+        snakemake.wildcards.figure,
+        inputs={name: Path(path) for name, path in snakemake.input.items() if name != "code"},
+        pdf=Path(snakemake.output.pdf),
+        png=Path(snakemake.output.png),
+    )
