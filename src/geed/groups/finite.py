@@ -11,7 +11,7 @@ from geed.groups.resample import disc, rotate, shift
 
 
 class Dihedral(Group):
-    """C_n (`reflected` false) or D_n: element k + n·e reflects left to right if e is 1, then turns by k·360°/n counterclockwise."""
+    """C_n or, if `reflected`, D_n: element k + n·e reflects left to right if e is 1, then turns by k·360°/n counterclockwise."""
 
     def __init__(self, steps: int, reflected: bool, spec: str):
         self.steps, self.reflected, self.spec = steps, reflected, spec

@@ -50,6 +50,7 @@ def product(first: Group, second: Group) -> Group:
         GeedError: a factor interpolates or is sampled, or the actions do not commute (quarter turns and shifts along one axis,
             say: they generate a larger group, in which the product of their element counts is not a count of elements).
 
+    >>> from geed.groups.finite import reflections, translations
     >>> product(reflections(), translations(y=2)).names
     ('identity', 'shift 1/2 down', 'reflection', 'reflection, shift 1/2 down')
     """
