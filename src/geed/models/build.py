@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from geed import seeds
+from geed import compat, seeds
 from geed.errors import GeedError, nearest
 
 
@@ -100,7 +100,7 @@ class SteerableCNN(Network):
 
     def __init__(self, spec: dict[str, Any], *, symmetry: str, widths: list[int], stride: int | list[int] = 2):
         super().__init__()
-        enn = _e2cnn().nn
+        enn = compat.import_e2cnn().nn
         space = _symmetry(symmetry)
         self.normalise = Normalise(spec["mean"], spec["std"])
         self._input_type = inputs = enn.FieldType(space, spec["channels"] * [space.trivial_repr])
@@ -189,13 +189,6 @@ def parameter_count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def _e2cnn() -> Any:
-    # only steerable networks pay for the import
-    from geed import compat
-
-    return compat.e2cnn()
-
-
 def _check_options(kind: str, options: dict[str, Any]) -> None:
     """Refuse options that the network's constructor does not know, and name those that it lacks."""
     known = KINDS[kind].__init__.__kwdefaults__ or {}
@@ -230,7 +223,7 @@ def _strides(stride: int | list[int], blocks: int) -> list[int]:
 
 def _symmetry(spec: str) -> Any:
     """The e2cnn space of a symmetry, written as in `geed.groups`: "rotations:4", "reflections", "dihedral:4"."""
-    gspaces = _e2cnn().gspaces
+    gspaces = compat.import_e2cnn().gspaces
     name, _, order = str(spec).partition(":")
     if name == "reflections" and not order:
         return gspaces.Flip2dOnR2()

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from geed import files
@@ -54,6 +55,26 @@ def restore(model: nn.Module, learned: Mapping[str, Tensor], origin: str | Path)
     for name, tensor in learned.items():
         own[name].copy_(tensor)
     model.train(training)
+
+
+def take_trunk(model: Network, source: Network) -> None:
+    """Give a network the weights of another, but for the head.
+
+    Raises:
+        GeedError: the two are not of one architecture.
+    """
+    taken = {name: tensor for name, tensor in state(source).items() if not name.startswith("head.")}
+    kept = {name: tensor for name, tensor in state(model).items() if name.startswith("head.")}
+    restore(model, taken | kept, "the run that initialisation.from names")
+
+
+def scale(model: Network, factor: float) -> None:
+    """Multiply the weights of all convolutions and linear layers, not their biases nor the batch normalisation."""
+    normalisation = {id(p) for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) for p in m.parameters()}
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if id(parameter) not in normalisation and not name.endswith("bias"):
+                parameter.mul_(factor)
 
 
 def save(model: Network, path: str | Path) -> None:

@@ -1,0 +1,117 @@
+"""The step that trains one run with one seed."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from geed import files
+from geed.data import store
+from geed.errors import GeedError
+from geed.models.build import build, parameter_count
+from geed.models.weights import load, save, save_snapshots, scale, take_trunk
+from geed.progress import bar
+from geed.training import checkpoints as side
+from geed.training.loop import COLUMNS, Fit, accuracy, fit
+
+
+def train_run(
+    run: Mapping[str, Any],
+    *,
+    study: str,
+    seed: int,
+    data: Path,
+    weights: Path,
+    history: Path,
+    snapshots: Path | None = None,
+    source: Path | None = None,
+    device: str = "auto",
+    checkpoints: Path,
+) -> dict[str, Any]:
+    """Train one run with one seed and write its weights, its history and its snapshots.
+
+    Runs of one study and seed share their random streams: networks of one architecture start from the same weights, and see
+    the same images in the same order, so that they can be compared in pairs.
+
+    Args:
+        run: `name`, `architecture`, `initialisation` {scale, from}, `augmentation`, `objective`, `training`.
+        study: its name; part of the random streams' names.
+        seed: the training seed.
+        data: prepared data with the splits "train" and "validation".
+        weights: output, as `geed.models.weights.load` reads it.
+        history: output, CSV, one row per epoch (`geed.training.loop.Fit.history`).
+        snapshots: output, the weights after the epochs in `training.snapshots`; empty where there are none. None writes none.
+        source: weights of the run that `initialisation.from` names: its trunk is taken over, the head starts anew.
+        device: "auto", "cpu" or "cuda".
+        checkpoints: folder of the side checkpoints.
+
+    Returns:
+        For the job record: parameters, epochs, images_per_second (None where nothing was trained), train_accuracy (plain
+        images), validation_accuracy, device, resumed_from_epoch.
+
+    Raises:
+        GeedError: data or weights that are damaged or do not fit, no such device, or a training that diverges.
+    """
+    device = _device(device)
+    train, validation = store.read(data, "train"), store.read(data, "validation")
+    deviation, mean = torch.std_mean(train.images.double(), dim=(0, 2, 3))
+    spec = {
+        "architecture": run["architecture"],
+        "channels": train.images.shape[1],
+        "size": train.images.shape[-1],
+        "classes": len(train.classes),
+        "mean": [round(value, 6) for value in mean.tolist()],
+        "std": [round(value, 6) or 1.0 for value in deviation.tolist()],
+    }
+    model = build(spec, study, seed)
+    if run["initialisation"]["scale"] != 1:
+        scale(model, run["initialisation"]["scale"])
+    if source is not None:
+        take_trunk(model, load(source))
+    epochs = 0 if run["objective"] == "none" else run["training"]["epochs"]
+    if epochs:
+        settings = {"run": run, "study": study, "seed": seed, "device": device, "data": files.sha256(data)}
+        settings["source"] = None if source is None else files.sha256(source)
+        with bar(epochs, f"{run['name']}, seed {seed}", unit="epochs") as drawn:
+            result = fit(
+                model,
+                train,
+                validation,
+                run,
+                (study, seed),
+                device=device,
+                checkpoint=side.path(checkpoints, settings),
+                progress=lambda epoch: drawn.update(epoch - drawn.n),
+            )
+    else:
+        model.to(device).eval()
+        result = Fit(pd.DataFrame([[0, math.nan, math.nan, math.nan]], columns=COLUMNS))
+    accuracies = {
+        "train_accuracy": accuracy(model, train.images, train.labels),
+        "validation_accuracy": accuracy(model, validation.images, validation.labels),
+    }
+    if not epochs:
+        result.history = result.history.assign(**accuracies)
+    save(model, weights)
+    files.write_table(history, result.history)
+    if snapshots is not None:
+        save_snapshots(model, result.snapshots, snapshots)
+    return {
+        "parameters": parameter_count(model),
+        "epochs": epochs,
+        "images_per_second": result.images / result.seconds if result.images else None,
+        **accuracies,
+        "device": device,
+        "resumed_from_epoch": result.resumed_from_epoch,
+    }
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise GeedError("device: 'cuda' was asked for, but torch finds no CUDA device here; use 'auto' or 'cpu'")
+    return name

@@ -1,0 +1,10 @@
+"""The names that a study may use for augmentations and objectives. Imports nothing, so that planning can check them."""
+
+# beside these, the spec of any group ("rotations:4") is an augmentation: a random element for each image
+AUGMENTATIONS = ("crop", "noise", "intensity", "erase")
+
+# "none" leaves the network untrained
+OBJECTIVES = ("supervised", "contrastive", "vicreg", "none")
+
+# objectives that see no labels; a linear probe on frozen features then fits the network's head
+SELF_SUPERVISED = ("contrastive", "vicreg")

@@ -1,0 +1,154 @@
+"""What a network is trained to do: label prediction, or agreement between two views of an image.
+
+Sources: NT-Xent, Chen et al. 2020 (SimCLR, arXiv 2002.05709, Eq 1); VICReg, Bardes et al. 2022 (arXiv 2105.04906, Eqs 1-6).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from geed import seeds
+from geed.errors import GeedError, nearest
+from geed.models.build import Network
+from geed.training.names import OBJECTIVES
+
+
+class Objective(nn.Module):
+    """A loss, with what it needs to learn beside the network.
+
+    Attributes:
+        views: how many augmented versions of each batch it takes.
+        supervised: whether it reads labels, and so trains the head.
+    """
+
+    views = 1
+    supervised = False
+
+    def forward(self, model: Network, views: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The loss of a batch, and the logits (N, K) where the network's head was used.
+
+        Args:
+            model: the network in training mode.
+            views: augmented images, each (N, C, H, W).
+            labels: (N,).
+        """
+        raise NotImplementedError
+
+
+class Supervised(Objective):
+    """Cross-entropy."""
+
+    supervised = True
+
+    def forward(self, model: Network, views: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Objective`."""
+        logits = model(views[0])
+        return F.cross_entropy(logits, labels), logits
+
+
+class Contrastive(Objective):
+    """NT-Xent on a projection of the features."""
+
+    views = 2
+
+    def __init__(self, features: int, *, temperature: float = 0.2, projection: int = 64):
+        super().__init__()
+        self.temperature = temperature
+        self.projector = nn.Sequential(nn.Linear(features, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Linear(128, projection))
+
+    def forward(self, model: Network, views: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, None]:
+        """See `Objective`; labels are not read."""
+        first, second = self.projector(model.features(torch.cat(list(views)))).chunk(2)
+        return nt_xent(first, second, self.temperature), None
+
+
+class VICReg(Objective):
+    """Variance-invariance-covariance regularisation on an expansion of the features: not contrastive, no negative pairs."""
+
+    views = 2
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        invariance: float = 25.0,
+        variance: float = 25.0,
+        covariance: float = 1.0,
+        projection: int = 128,
+    ):
+        super().__init__()
+        self.weights = (invariance, variance, covariance)
+        self.projector = nn.Sequential(nn.Linear(features, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Linear(128, projection))
+
+    def forward(self, model: Network, views: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, None]:
+        """See `Objective`; labels are not read."""
+        first, second = self.projector(model.features(torch.cat(list(views)))).chunk(2)
+        return vicreg(first, second, *self.weights), None
+
+
+def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Normalised temperature-scaled cross-entropy: each view must find its partner among the other 2N - 1 (SimCLR, Eq 1).
+
+    Args:
+        first: embeddings of one view, (N, D).
+        second: embeddings of the other, row by row the same images.
+        temperature: divisor of the cosine similarities.
+    """
+    embeddings = F.normalize(torch.cat([first, second]))
+    similarity = embeddings @ embeddings.T / temperature
+    similarity = similarity.masked_fill(torch.eye(len(similarity), dtype=torch.bool, device=similarity.device), -torch.inf)
+    partner = torch.arange(len(similarity), device=similarity.device).roll(len(first))
+    return F.cross_entropy(similarity, partner)
+
+
+def vicreg(first: Tensor, second: Tensor, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0) -> Tensor:
+    """Mean squared distance of the views, a hinge on each dimension's deviation, and squared covariances (VICReg, Eqs 1-6).
+
+    Args:
+        first: embeddings of one view, (N, D), N >= 2.
+        second: embeddings of the other, row by row the same images.
+        invariance: weight of the distance between the views (lambda).
+        variance: weight of the hinge that keeps standard deviations above 1 (mu).
+        covariance: weight of the off-diagonal covariances (nu).
+    """
+    loss = invariance * F.mse_loss(first, second)
+    for z in (first, second):
+        deviation = (z.var(dim=0) + 1e-4).sqrt()
+        # the authors' code halves the sum of the two hinges, their Eq 6 does not; this is Eq 6
+        loss = loss + variance * F.relu(1 - deviation).mean()
+        centred = z - z.mean(dim=0)
+        matrix = centred.T @ centred / (len(z) - 1)
+        loss = loss + covariance * (matrix.square().sum() - matrix.diagonal().square().sum()) / z.shape[1]
+    return loss
+
+
+_KINDS: dict[str, Any] = {"supervised": Supervised, "contrastive": Contrastive, "vicreg": VICReg}
+
+
+def make(objective: str | Mapping[str, Any], model: Network, *names: object) -> Objective:
+    """The objective of a run, its own layers drawn from the stream called `names`.
+
+    Args:
+        objective: a name, or a mapping with `kind` and the options of that objective.
+        model: the network that it will train.
+        names: the random stream.
+
+    Raises:
+        GeedError: unknown objective or option.
+    """
+    options = {"kind": objective} if isinstance(objective, str) else dict(objective)
+    kind = options.pop("kind", None)
+    if kind not in _KINDS:
+        raise GeedError(f"objective: unknown objective '{kind}'{nearest(kind, OBJECTIVES)}")
+    known = _KINDS[kind].__init__.__kwdefaults__ or {}
+    for option in options:
+        if option not in known:
+            raise GeedError(f"objective.{option}: unknown option of {kind}{nearest(option, known)}")
+    if kind == "supervised":
+        return Supervised()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds.seed_of(*names, "objective", kind))
+        return _KINDS[kind](model.head.in_features, **options)
