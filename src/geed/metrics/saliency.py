@@ -92,9 +92,11 @@ def saliency_similarity(
     steps: int = STEPS,
     baseline: float = BASELINE,
 ) -> Tensor:
-    """SI of each image, (N,) float64 in [0, 1]: the mean over all g but the identity of cos(m(x), g^-1 m(gx)).
+    """SI of each image, (N,) float64 in [0, 1]: the mean over all g but the identity of cos(g m(x), m(gx)).
 
-    1 means that the maps move with the image. A group of the identity alone gives 1. Two maps are in memory at a time.
+    1 means that the maps move with the image. Carrying m(x) forward instead of m(gx) back gives the same cosine, because the
+    groups permute pixels, and it needs no inverse, which a sample of an infinite group has not. Where the action interpolates,
+    it has its floor below 1. A group of the identity alone gives 1. Two maps are in memory at a time.
 
     Args:
         model: maps (N, C, H, W) to logits (N, K), in eval mode.
@@ -107,12 +109,14 @@ def saliency_similarity(
     Raises:
         GeedError: as `integrated_gradients` does.
     """
+    original = group.act(0, images)  # inside a disc, where the group resamples
     if targets is None:
         with torch.no_grad():
-            targets = model(images).argmax(dim=1)
-    reference = saliency_maps(model, images, targets, steps, baseline)
+            targets = model(original).argmax(dim=1)
+    reference = saliency_maps(model, original, targets, steps, baseline)
+    elements = [k for k in group.averaged if k != 0]
     total = torch.zeros(len(images), dtype=torch.float64, device=images.device)
-    for k in range(1, group.order):
+    for k in elements:
         moved = saliency_maps(model, group.act(k, images), targets, steps, baseline)
-        total += similarity(reference, group.act(group.inverse(k), moved))
-    return total / (group.order - 1) if group.order > 1 else torch.ones_like(total)
+        total += similarity(group.act(k, reference), group.act(0, moved))
+    return total / len(elements) if elements else torch.ones_like(total)

@@ -117,11 +117,11 @@ def resolve(
         elif str(spec).endswith(".safetensors"):
             _refuse(spec, weights=weights, pretrained=pretrained, num_classes=num_classes)
             model, preprocessing = _saved(spec, size)
-        elif colon and source.isidentifier() or "." in source and name.isidentifier():
+        elif all(part.isidentifier() for part in (*source.split("."), name)):
             _refuse(spec, pretrained=pretrained, num_classes=num_classes)
             model, preprocessing = _function(source, name, size)
         else:
-            raise GeedError(f"model '{spec}': expected {FORMS}{nearest(source, ['timm', 'torchvision']) if colon else ''}")
+            raise GeedError(f"model '{spec}': expected {FORMS}")
     if weights is not None:
         load_weights(model, weights)
     if preprocessing.settings["mean"] is not None:
@@ -276,7 +276,8 @@ def _function(module_name: str, name: str, size: int | None) -> tuple[nn.Module,
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise GeedError(f"{where}: no module named '{error.name}' here or in the environment") from error
+        hint = nearest(module_name, ("timm", "torchvision"))
+        raise GeedError(f"{where}: no module named '{error.name}' here or in the environment{hint}") from error
     except Exception as error:
         raise GeedError(f"{where}: importing {module_name} raised {type(error).__name__}: {error}") from error
     function = getattr(module, name, None)
@@ -317,9 +318,8 @@ def _plain(origin: str, channels: int | None, size: int | None) -> Preprocessing
 
 def _with_channels(image: "Image", channels: int | None) -> "Image":
     """The image in grey (1) or colour (3); where the model does not say, grey stays grey."""
-    if channels == 1 or channels is None and image.mode in ("1", "L", "I", "I;16", "F"):
-        return image.convert("L")
-    return image.convert("RGB")
+    grey = image.mode in ("1", "L", "I", "I;16", "F") if channels is None else channels == 1
+    return image.convert("L" if grey else "RGB")
 
 
 def _created(what: str, pretrained: bool, create: Callable[[], Any]) -> Any:
