@@ -1,12 +1,16 @@
 """What every group offers: indexed elements, their products, and their action on the last two axes of a tensor."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-
-import torch
-from torch import Tensor
+from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from geed.errors import GeedError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Group(ABC):
@@ -48,6 +52,10 @@ class Group(ABC):
         """The element that undoes k."""
 
     @abstractmethod
+    def linear_part(self, k: int) -> tuple[bool, Fraction | float]:
+        """What element k does to directions: whether it reflects left to right, and by how much of a turn it turns after that."""
+
+    @abstractmethod
     def _act(self, k: int, images: Tensor) -> Tensor:
         """`act` without the checks."""
 
@@ -84,6 +92,8 @@ class Group(ABC):
         Raises:
             GeedError: `action` changes the shape, or is not a homomorphism.
         """
+        import torch
+
         tolerance = 1e3 * torch.finfo(probe.dtype).eps * max(1.0, float(probe.abs().max()))
         moved = [action(k, probe) for k in range(self.order)]
         for k, value in enumerate(moved):

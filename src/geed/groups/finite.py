@@ -1,13 +1,17 @@
 """Finite groups of the plane: rotations, reflections, both, and cyclic translations."""
 
-import math
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from geed.errors import GeedError
 from geed.groups.base import Group
 from geed.groups.resample import disc, rotate, shift
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Dihedral(Group):
@@ -30,6 +34,11 @@ class Dihedral(Group):
         """The element that undoes k; every reflection undoes itself."""
         return k if k >= self.steps else -k % self.steps
 
+    def linear_part(self, k: int) -> tuple[bool, Fraction]:
+        """(reflected?, turns)."""
+        reflect, step = divmod(k, self.steps)
+        return bool(reflect), Fraction(step, self.steps)
+
     def check(self, height: int, width: int) -> None:
         """Raise GeedError if a rotation other than by 180° meets a height × width that is not square."""
         if self.steps > 2 and height != width:
@@ -45,7 +54,7 @@ class Dihedral(Group):
         # One copy, whatever the element: flips and the transpose are combined before anything is moved.
         quarters = step * 4 // self.steps
         if not reflect:
-            return torch.rot90(images, quarters, dims=(-2, -1)) if quarters else images
+            return images.rot90(quarters, dims=(-2, -1)) if quarters else images
         if quarters % 2 == 0:
             return images.flip(-2 if quarters else -1)
         mirrored = images.transpose(-2, -1)
@@ -74,6 +83,10 @@ class Translations(Group):
         """The opposite shift."""
         a, b = divmod(k, self.y)
         return -a % self.x * self.y + -b % self.y
+
+    def linear_part(self, k: int) -> tuple[bool, Fraction]:
+        """Nothing: a shift keeps directions."""
+        return False, Fraction(0)
 
     def exact_on(self, height: int, width: int) -> bool:
         """Whether every shift is a whole number of pixels; elsewhere shifts are Fourier interpolated."""

@@ -1,12 +1,16 @@
 """Direct products."""
 
-import math
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from geed.errors import GeedError
 from geed.groups.base import Group
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Product(Group):
@@ -28,6 +32,12 @@ class Product(Group):
         """The element that undoes k."""
         a, b = divmod(k, self.second.order)
         return self.first.inverse(a) * self.second.order + self.second.inverse(b)
+
+    def linear_part(self, k: int) -> tuple[bool, Fraction | float]:
+        """That of the first factor's element after that of the second's."""
+        a, b = divmod(k, self.second.order)
+        (reflected, turns), (reflected_first, turned_first) = self.first.linear_part(a), self.second.linear_part(b)
+        return reflected != reflected_first, (turns + (-turned_first if reflected else turned_first)) % 1
 
     def check(self, height: int, width: int) -> None:
         """Raise GeedError if one of the factors does not act on height × width pixels."""
@@ -54,6 +64,8 @@ def product(first: Group, second: Group) -> Group:
     >>> product(reflections(), translations(y=2)).names
     ('identity', 'shift 1/2 down', 'reflection', 'reflection, shift 1/2 down')
     """
+    import torch
+
     for group in (first, second):
         if not group.exact:
             raise GeedError(f"a product needs exact groups; {group.spec} interpolates or is sampled")

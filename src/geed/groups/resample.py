@@ -1,15 +1,21 @@
 """Interpolated actions: rotation by any angle inside a disc, cyclic translation by any fraction of a pixel."""
 
+from __future__ import annotations
+
 import functools
 import math
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @functools.lru_cache(maxsize=64)
 def disc(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """The pixels (side, side) whose centres lie in the inscribed disc: ones, elsewhere zeros."""
+    import torch
+
     centre = torch.arange(side, device=device, dtype=torch.float64) - (side - 1) / 2
     return (centre.square() + centre[:, None].square() <= (side / 2) ** 2).to(dtype)
 
@@ -17,6 +23,8 @@ def disc(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
 @functools.lru_cache(maxsize=256)
 def _grid(side: int, angle: float, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Where to read for a counterclockwise rotation: (1, side, side, 2), in the coordinates of `grid_sample`."""
+    import torch
+
     cos, sin = math.cos(angle), math.sin(angle)
     axis = (torch.arange(side, device=device, dtype=torch.float64) * 2 + 1) / side - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -30,6 +38,8 @@ def rotate(images: Tensor, angle: float) -> Tensor:
     Whole quarter turns are done by `rot90`, the remainder (at most an eighth of a turn) by bicubic interpolation; nothing
     that lies inside the disc is ever lost, and nothing outside it ever counts.
     """
+    import torch
+
     quarters = round(angle / (math.pi / 2))
     rest = angle - quarters * (math.pi / 2)
     if quarters % 4:
@@ -50,6 +60,8 @@ def shift(images: Tensor, pixels: float, dim: int) -> Tensor:
     Fourier interpolation is exact for band-limited signals. On an even number of pixels the highest frequency has no
     defined phase and is attenuated, so fractional shifts do not compose exactly there.
     """
+    import torch
+
     size = images.shape[dim]
     whole = round(pixels)
     if abs(pixels - whole) < 1e-9:

@@ -5,15 +5,19 @@ Element 0 is the identity, for reference; averages run over the n drawn elements
 that was computed from the same n draws is too low, by (n − 1)/n for squared L2 and the Jensen–Shannon divergence.
 """
 
-import math
+from __future__ import annotations
 
-from torch import Tensor
+import math
+from typing import TYPE_CHECKING
 
 from geed import seeds
 from geed.errors import GeedError
 from geed.groups.base import Group
 from geed.groups.finite import _check_count
 from geed.groups.resample import disc, rotate, shift
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Sampled(Group):
@@ -64,6 +68,10 @@ class SampledRotations(Sampled):
     def _name(self, parameter: float) -> str:
         return f"rotation {math.degrees(parameter):.3f}°"
 
+    def linear_part(self, k: int) -> tuple[bool, float]:
+        """(never reflected, turns)."""
+        return False, self.parameters[k] / (2 * math.pi)
+
     def check(self, height: int, width: int) -> None:
         """Raise GeedError unless height × width is square."""
         if height != width:
@@ -83,6 +91,10 @@ class SampledTranslations(Sampled):
 
     def _name(self, parameter: float) -> str:
         return f"shift {parameter:.4f} right"
+
+    def linear_part(self, k: int) -> tuple[bool, float]:
+        """Nothing: a shift keeps directions."""
+        return False, 0.0
 
     def _act(self, k: int, images: Tensor) -> Tensor:
         return shift(images, self.parameters[k] * images.shape[-1], -1)
