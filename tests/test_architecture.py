@@ -9,7 +9,20 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src/geed"
 FOUNDATION = {"errors", "files", "seeds", "compat", "progress"}
-ROOMS = ["groups", "metrics", "data", "models", "training", "study", "stats", "claims", "figures", "provenance", "commands", "cli"]
+ROOMS = [
+    "groups",
+    "metrics",
+    "data",
+    "models",
+    "training",
+    "study",
+    "stats",
+    "claims",
+    "figures",
+    "provenance",
+    "commands",
+    "cli",
+]
 
 
 def _imports(path: Path) -> set[str]:
@@ -42,10 +55,9 @@ def test_planning_imports_nothing_heavy():
     # The imports of the Snakefile; torch alone would cost every dry run more than a second.
     program = """
 import sys
-from geed.study import config, plan
+from geed.study import plan
 from geed.provenance.sources import sources
-files, folder = ["config.yaml"], "workflow/schemas"
-plan.make(*config.resolve(files, folder))
+plan.load(["config.yaml"], "workflow/schemas")
 print(sorted({"torch", "pandas", "scipy", "matplotlib", "sklearn", "e2cnn", "torchvision"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=PACKAGE.parents[1], capture_output=True, text=True)

@@ -20,14 +20,14 @@ rule claim:
             labels={"claim": "{claim}", "file": "parts"},
         ),
         record=f"{RESULTS}/claims/{{claim}}.record.json",
+    log:
+        f"{LOGS}/claims/{{claim}}.log",
+    threads: 1
     params:
         settings=claim_settings,
         study=PLAN.study,
         seeds=list(PLAN.seeds),
         folder=f"{RESULTS}/measurements",
-    log:
-        f"{LOGS}/claims/{{claim}}.log",
-    threads: 1
     script:
         "../scripts/claim.py"
 
@@ -57,9 +57,9 @@ for ID in PLAN.claims:
     rule:
         name:
             f"claim_{ID}"
-        localrule: True
         input:
             f"{RESULTS}/claims/{ID}.json",
             claim_figures(ID),
         log:
             f"{LOGS}/claims/{ID}.target.log",
+        localrule: True

@@ -1,20 +1,19 @@
 # Needs: the config. Gives: PLAN, and the helpers that say what a job reads.
+import os
 import sys
 from pathlib import Path
 
 from geed.errors import GeedError
 from geed.provenance.sources import sources
-from geed.study import config as study_config
 from geed.study import plan as study_plan
 
 
 def load_plan():
     """The plan of the study; bad input ends the run here, before any job, in one sentence."""
-    files = ["config.yaml", *(str(path) for path in workflow.overwrite_configfiles)]
+    settings = workflow.config_settings
+    files = ["config.yaml", *(os.path.relpath(path) for path in settings.configfiles)]
     try:
-        return study_plan.make(
-            *study_config.resolve(files, "workflow/schemas", workflow.overwrite_config)
-        )
+        return study_plan.load(files, "workflow/schemas", settings.config)
     except GeedError as error:
         sys.exit(f"geed: {error}")
 
@@ -37,7 +36,11 @@ def code(script):
     """The script and the package sources that it imports: inputs of its rule, so that an edit reruns its dependents."""
     root = Path.cwd()
     return [
-        str(path.relative_to(root) if path.is_absolute() and path.is_relative_to(root) else path)
+        str(
+            path.relative_to(root)
+            if path.is_absolute() and path.is_relative_to(root)
+            else path
+        )
         for path in sources(f"workflow/scripts/{script}")
     ]
 
@@ -68,10 +71,10 @@ def evaluations(wildcards):
 def evaluation_data(wildcards):
     """Prepared sets that the evaluations of a run read, clean and corrupted."""
     wanted = PLAN.evaluations_of(wildcards.run).values()
-    suffixes = {
-        (e["data"], ".corrupted" if e["corrupted"] else "") for e in wanted
-    }
-    return sorted(f"{RESULTS}/data/{data}{suffix}.safetensors" for data, suffix in suffixes)
+    suffixes = {(e["data"], ".corrupted" if e["corrupted"] else "") for e in wanted}
+    return sorted(
+        f"{RESULTS}/data/{data}{suffix}.safetensors" for data, suffix in suffixes
+    )
 
 
 def measurements(runs):
@@ -85,7 +88,7 @@ def measurements(runs):
 
 
 def claim_inputs(wildcards):
-    return measurements(PLAN.runs_of_claim(wildcards.claim))
+    return measurements(PLAN.claim_runs[wildcards.claim])
 
 
 def claim_settings(wildcards):

@@ -8,12 +8,12 @@ rule prepare:
     output:
         data=f"{RESULTS}/data/{{set}}.safetensors",
         record=f"{RESULTS}/data/{{set}}.record.json",
-    params:
-        settings=set_settings,
-        mirror=PLAN.mirror,
     log:
         f"{LOGS}/prepare/{{set}}.log",
     retries: 2
+    params:
+        settings=set_settings,
+        mirror=PLAN.mirror,
     script:
         "../scripts/prepare.py"
 
@@ -25,12 +25,12 @@ rule corrupt:
     output:
         data=f"{RESULTS}/data/{{set}}.corrupted.safetensors",
         record=f"{RESULTS}/data/{{set}}.corrupted.record.json",
-    params:
-        names=PLAN.corruptions["names"],
-        severities=PLAN.corruptions["severities"],
     log:
         f"{LOGS}/corrupt/{{set}}.log",
     benchmark:
         f"{LOGS}/corrupt/{{set}}.benchmark.tsv"
+    params:
+        names=PLAN.corruptions["names"],
+        severities=PLAN.corruptions["severities"],
     script:
         "../scripts/corrupt.py"

@@ -12,11 +12,6 @@ rule measure:
         table=f"{RESULTS}/measurements/{{run}}/seed-{{seed}}/table.parquet",
         per_image=f"{RESULTS}/measurements/{{run}}/seed-{{seed}}/per_image.parquet",
         record=f"{RESULTS}/measurements/{{run}}/seed-{{seed}}/measure.record.json",
-    params:
-        evaluations=evaluations,
-        corruptions=PLAN.corruptions,
-        device=PLAN.device,
-        folder=f"{RESULTS}/data",
     log:
         f"{LOGS}/measure/{{run}}/seed-{{seed}}.log",
     benchmark:
@@ -24,6 +19,12 @@ rule measure:
     threads: 1
     resources:
         mem_mb=measuring_memory,
+    params:
+        run=run_settings,
+        evaluations=evaluations,
+        corruptions=PLAN.corruptions,
+        device=PLAN.device,
+        folder=f"{RESULTS}/data",
     script:
         "../scripts/measure.py"
 
@@ -36,10 +37,10 @@ rule orbit:
     output:
         activations=f"{RESULTS}/measurements/overview.npz",
         record=f"{RESULTS}/measurements/overview.record.json",
+    log:
+        f"{LOGS}/orbit.log",
     params:
         settings=PLAN.overview,
         device=PLAN.device,
-    log:
-        f"{LOGS}/orbit.log",
     script:
         "../scripts/orbit.py"

@@ -10,11 +10,6 @@ rule train:
         snapshots=f"{RESULTS}/models/{{run}}/seed-{{seed}}/snapshots.safetensors",
         history=f"{RESULTS}/models/{{run}}/seed-{{seed}}/history.csv",
         record=f"{RESULTS}/models/{{run}}/seed-{{seed}}/train.record.json",
-    params:
-        run=run_settings,
-        study=PLAN.study,
-        device=PLAN.device,
-        checkpoints=f"{RESULTS}/checkpoints",
     log:
         f"{LOGS}/train/{{run}}/seed-{{seed}}.log",
     benchmark:
@@ -22,5 +17,10 @@ rule train:
     threads: 1
     resources:
         mem_mb=training_memory,
+    params:
+        run=run_settings,
+        study=PLAN.study,
+        device=PLAN.device,
+        checkpoints=f"{RESULTS}/checkpoints",
     script:
         "../scripts/train.py"

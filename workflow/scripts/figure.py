@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from geed.figures.draw import draw
+
 from geed.provenance.job import job
 
 with job(snakemake):

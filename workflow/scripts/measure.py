@@ -7,7 +7,7 @@ from geed.study.measure import measure_run
 
 with job(snakemake) as measured:
     measured |= measure_run(
-        snakemake.wildcards.run,
+        snakemake.params.run,
         int(snakemake.wildcards.seed),
         snakemake.params.evaluations,
         snakemake.params.corruptions,

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from geed.provenance.job import job
 from geed.study.orbit import record_orbit
+
+from geed.provenance.job import job
 
 with job(snakemake) as measured:
     measured |= record_orbit(

@@ -16,7 +16,19 @@ from typing import Any
 from geed.errors import GeedError
 from geed.files import sha256, write_json
 
-_PACKAGES = ("torch", "numpy", "pandas", "scipy", "pyarrow", "safetensors", "scikit-learn", "e2cnn", "timm", "matplotlib", "snakemake")
+_PACKAGES = (
+    "torch",
+    "numpy",
+    "pandas",
+    "scipy",
+    "pyarrow",
+    "safetensors",
+    "scikit-learn",
+    "e2cnn",
+    "timm",
+    "matplotlib",
+    "snakemake",
+)
 _LOCK = Path("envs/requirements.lock")
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
@@ -54,7 +66,9 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
             traceback.print_exc()
             screen(f"geed: {label}: {type(error).__name__}: {error} (traceback in {snakemake.log[0]})")
             raise SystemExit(1) from None
-        summary = "".join(f", {key} {value:.3g}" for key, value in measured.items() if isinstance(value, float) and key.endswith("accuracy"))
+        summary = "".join(
+            f", {key} {value:.3g}" for key, value in measured.items() if isinstance(value, float) and key.endswith("accuracy")
+        )
         screen(f"{label}: {wall:.1f} s{summary}")
 
 
@@ -69,7 +83,12 @@ def _record(snakemake: Any, measured: dict[str, Any], started: float, starting: 
         "measured": _plain(measured),
         "code": {**commit(), "lock_sha256": sha256(_LOCK) if _LOCK.exists() else None},
         "packages": _versions(),
-        "machine": {"python": platform.python_version(), "system": platform.platform(), "device": measured.get("device", "cpu"), "threads": snakemake.threads},
+        "machine": {
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "device": measured.get("device", "cpu"),
+            "threads": snakemake.threads,
+        },
         "cost": {
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
             "startup_seconds": round(starting, 3),
@@ -126,22 +145,21 @@ def _seconds_since_process_start() -> float:
 def _logged(log: str) -> Iterator[Any]:
     """Send standard output and error to the log; yields a function that prints a line on the real screen."""
     Path(log).parent.mkdir(parents=True, exist_ok=True)
-    screen_descriptor = os.dup(2)
-    with open(log, "w", encoding="utf-8") as stream:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        saved = os.dup(1)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved_out, saved_err = os.dup(1), os.dup(2)
+    # Python's streams and the descriptors below them: warnings of compiled code go to the log too.
+    with open(log, "w", encoding="utf-8", buffering=1) as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
         try:
-            yield lambda line: os.write(screen_descriptor, f"{line}\n".encode())
+            with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+                yield lambda line: os.write(saved_err, f"{line}\n".encode())
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os.dup2(saved, 1)
-            os.dup2(screen_descriptor, 2)
-            os.close(saved)
-            os.close(screen_descriptor)
+            os.dup2(saved_out, 1)
+            os.dup2(saved_err, 2)
+            os.close(saved_out)
+            os.close(saved_err)
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 def sources(script: str | Path) -> list[Path]:
     """The files of the geed package that `script` imports, directly or through others, sorted; the script itself first.
 
-    Imports inside functions count too. Importing a module executes the `__init__` of every package above it, so those are in the list.
+    Imports inside functions count too, and so does the `__init__` of every package above a module, which importing it executes.
 
     Raises:
         SyntaxError: a file is not Python.

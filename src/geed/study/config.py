@@ -12,17 +12,27 @@ from geed.errors import GeedError, nearest
 
 # Sections whose keys an overlay replaces one by one; of all others it replaces the whole, so that a study never inherits runs.
 MERGED = ("data", "training")
-_TYPES = {"object": "a mapping", "array": "a list", "string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false", "null": "null"}
+_TYPES = {
+    "object": "a mapping",
+    "array": "a list",
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+}
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
     """YAML that refuses a key given twice, which plain YAML silently overwrites."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key, (key_node, _) in zip(keys, node.value, strict=True):
-            if keys.count(key) > 1:
+        seen = []
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is given twice", key_node.start_mark)
+            seen.append(key)
         return super().construct_mapping(node, deep)
 
 
@@ -63,7 +73,7 @@ def overlay(files: Sequence[str | Path], overrides: Mapping[str, Any] | None = N
         The config, and for every top-level key the file (or "--config") that it came from.
     """
     config: dict[str, Any] = {}
-    origin: dict[str, str] = {}
+    origin = {"": str(files[-1])}  # where a key is missing, the file laid last is to blame
     for source, layer in [(str(path), read_yaml(path)) for path in files] + [("--config", dict(overrides or {}))]:
         for key, value in layer.items():
             if key in MERGED and isinstance(value, dict) and isinstance(config.get(key), dict):
@@ -88,10 +98,10 @@ def validate(config: Mapping[str, Any], schema: Mapping[str, Any], origin: Mappi
     return _filled(dict(config), schema, schema)
 
 
-def resolve(files: Sequence[str | Path], schema_folder: str | Path, overrides: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, str]]:
-    """Overlay, check and fill a study's config; returns it with the origin of every top-level key."""
-    config, origin = overlay(files, overrides)
-    return validate(config, load_schema(schema_folder), origin), origin
+def place(path: Sequence[str], origin: Mapping[str, str]) -> str:
+    """`file: key.path`, with the file that the key's section came from."""
+    source = origin.get(path[0] if path else "", origin.get(""))
+    return ": ".join(part for part in (source, ".".join(path) or "config") if part)
 
 
 def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
@@ -100,32 +110,27 @@ def _sentence(error: ValidationError, origin: Mapping[str, str]) -> str:
     if error.validator == "additionalProperties":
         known = error.schema.get("properties", {})
         key = next(key for key in value if key not in known)
-        return f"{_place([*path, str(key)], origin)}: unknown key{nearest(key, known)}"
-    place = _place(path, origin)
+        return f"{place([*path, str(key)], origin)}: unknown key{nearest(key, known)}"
+    here = place(path, origin)
     if error.validator == "required":
         missing = next(key for key in expected if key not in value)
-        return f"{_place([*path, missing], origin)}: expected this key, found none"
+        return f"{place([*path, missing], origin)}: expected this key, found none"
     if error.validator == "type":
         kinds = [expected] if isinstance(expected, str) else expected
-        return f"{place}: expected {' or '.join(_TYPES[kind] for kind in kinds)}, found {_kind(value)}"
+        return f"{here}: expected {' or '.join(_TYPES[kind] for kind in kinds)}, found {_kind(value)}"
     if error.validator == "enum":
-        return f"{place}: expected one of {', '.join(str(choice) for choice in expected)}, found {value!r}{nearest(value, expected).split(' (')[0]}"
+        hint = nearest(value, expected).split(" (")[0]
+        return f"{here}: expected one of {', '.join(str(choice) for choice in expected)}, found {value!r}{hint}"
     if error.validator == "pattern":
-        return f"{place}: expected a name of lower-case letters, digits and underscores that starts with a letter, found {value!r}"
+        return f"{here}: expected a name of lower-case letters, digits and underscores that starts with a letter, found {value!r}"
     bounds = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than", "exclusiveMaximum": "less than"}
     if error.validator in bounds:
-        return f"{place}: expected a number {bounds[error.validator]} {expected}, found {value}"
+        return f"{here}: expected a number {bounds[error.validator]} {expected}, found {value}"
     if error.validator in ("minItems", "minProperties"):
-        return f"{place}: expected at least {expected} {'entries' if expected > 1 else 'entry'}, found {len(value)}"
+        return f"{here}: expected at least {expected} {'entries' if expected > 1 else 'entry'}, found {len(value)}"
     if error.validator == "uniqueItems":
-        return f"{place}: expected every entry once, found one twice in {value}"
-    return f"{place}: {error.message}"
-
-
-def _place(path: Sequence[str], origin: Mapping[str, str]) -> str:
-    """`file: key.path`, with the file that the key's section came from."""
-    source = origin.get(path[0]) if path else None
-    return ": ".join(part for part in (source, ".".join(path) or "config") if part)
+        return f"{here}: expected every entry once, found one twice in {value}"
+    return f"{here}: {error.message}"
 
 
 def _kind(value: Any) -> str:
@@ -163,6 +168,24 @@ def _deref(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]
     return dict(target) | {key: entry for key, entry in schema.items() if key != "$ref"}
 
 
+def references(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Every name that refers to something, as (key path, kind, name): the schema marks it by `x-names: kind`."""
+    yield from _references(config, schema, schema, "")
+
+
+def _references(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
+    schema = _deref(schema, root)
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            found = schema.get("properties", {}).get(key) or _other(schema)
+            yield from _references(entry, found, root, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _references(entry, schema.get("items", {}), root, path)
+    elif isinstance(value, str) and "x-names" in schema:
+        yield path, schema["x-names"], value
+
+
 def describe(schema: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     """Every key of the schema as (path, type, default, description), in order: the rows of docs/config.md."""
     yield from _rows(schema, schema, "")
@@ -177,6 +200,12 @@ def _rows(schema: Mapping[str, Any], root: Mapping[str, Any], prefix: str) -> It
         entry = _deref(entry, root)
         kind = entry.get("type") or ("one of " + ", ".join(str(choice) for choice in entry.get("enum", [])))
         kind = kind if isinstance(kind, str) else " or ".join(kind)
-        default = yaml.safe_dump(entry["default"], default_flow_style=True).split("\n")[0] if "default" in entry else "required" if key in schema.get("required", []) else ""
+        default = (
+            yaml.safe_dump(entry["default"], default_flow_style=True).split("\n")[0]
+            if "default" in entry
+            else "required"
+            if key in schema.get("required", [])
+            else ""
+        )
         yield f"{prefix}{key}", kind, default, " ".join(entry.get("description", "").split())
         yield from _rows(entry, root, f"{prefix}{key}.")

@@ -1,5 +1,6 @@
 """The measuring step: one trained network, every evaluation that its run takes part in, one tidy table."""
 
+import dataclasses
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,17 +11,22 @@ import torch
 
 from geed import groups
 from geed.data import store
+from geed.data.imageset import ImageSet
 from geed.files import write_table
+from geed.groups import Group
+from geed.metrics.dispersion import latent_dispersion, output_dispersion
 from geed.metrics.engine import measure
 from geed.models import weights as model_weights
+from geed.models.build import Network
 from geed.progress import bar
 
 KEYS = ["run", "seed", "epoch", "evaluation", "data", "corruption", "severity", "group", "layer", "depth", "metric", "distance"]
+_BATCH = 256
 VALUES = ["value", "se", "n_images", "n_elements"]
 
 
 def measure_run(
-    run: str,
+    run: Mapping[str, Any],
     seed: int,
     evaluations: Mapping[str, Mapping[str, Any]],
     corruptions: Mapping[str, Any],
@@ -35,7 +41,7 @@ def measure_run(
     """Measure a trained network and write its two tables (docs/architecture.md, "Tables").
 
     Args:
-        run: name of the run.
+        run: settings of the run.
         seed: its training seed.
         evaluations: evaluations of the run, with `data` filled in.
         corruptions: `names` and `severities` of the study.
@@ -50,8 +56,10 @@ def measure_run(
         Numbers for the job's record.
     """
     started = time.perf_counter()
-    models = {"final": model_weights.load(weights)} | {epoch: model_weights.load(snapshots, epoch=epoch) for epoch in model_weights.epochs(snapshots)}
-    final_epoch = models["final"].epoch
+    models = {"final": model_weights.load(weights)} | {
+        epoch: model_weights.load(snapshots, epoch=epoch) for epoch in model_weights.epochs(snapshots)
+    }
+    final_epoch = 0 if run["objective"] == "none" else run["training"]["epochs"]
     plan = [
         (epoch, name, evaluation, group, images)
         for name, evaluation in evaluations.items()
@@ -61,23 +69,24 @@ def measure_run(
         for group in evaluation["groups"]
     ]
     frames, passes = [], 0
-    with bar(len(plan), f"measure {run} seed {seed}", unit="evaluations") as progress:
+    place = _device(device)
+    with bar(len(plan), f"measure {run['name']} seed {seed}", unit="evaluations") as progress:
         for epoch, name, evaluation, group_spec, (corruption, severity, images) in plan:
             model, group = models[epoch], groups.parse(group_spec)
             frame = measure(
                 model,
                 images.images,
                 group=group,
-                metrics=_metrics(evaluation, model, images),
+                metrics=evaluation["metrics"],
                 layers=[*model.conv_layers, model.feature_layer],
                 labels=images.labels,
                 device=device,
                 per_image=True,
             )
-            frame = frame[frame["n_images"] > 0]
+            frame = pd.concat([frame[frame["value"].notna()], _dispersion(model, images.images, group, place)], ignore_index=True)
             frames.append(
                 frame.assign(
-                    run=run,
+                    run=run["name"],
                     seed=seed,
                     epoch=final_epoch if epoch == "final" else epoch,
                     final=epoch == "final",
@@ -96,8 +105,60 @@ def measure_run(
     write_table(per_image, final[[*KEYS, "values"]])
     seconds = time.perf_counter() - started
     return {
-        "device": str(torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")),
+        "device": str(place),
         "rows": len(everything),
         "forward_images": passes,
         "images_per_second": passes / seconds,
     }
+
+
+def _image_sets(
+    evaluation: Mapping[str, Any], corruptions: Mapping[str, Any], folder: Path
+) -> Iterator[tuple[str, int, ImageSet]]:
+    """The images of an evaluation as (corruption, severity, images), clean ones as ("none", 0, images)."""
+    if evaluation["corrupted"]:
+        path = folder / f"{evaluation['data']}.corrupted.safetensors"
+        for corruption in corruptions["names"]:
+            for severity in corruptions["severities"]:
+                yield corruption, severity, _limited(store.read_corrupted(path, corruption, severity), evaluation["limit"])
+    else:
+        yield "none", 0, _limited(store.read(folder / f"{evaluation['data']}.safetensors", "test"), evaluation["limit"])
+
+
+def _limited(images: ImageSet, limit: int | None) -> ImageSet:
+    if limit is None:
+        return images
+    return dataclasses.replace(images, images=images.images[:limit], labels=images.labels[:limit], ids=images.ids[:limit])
+
+
+def _depths(model: Network) -> dict[str, float]:
+    """Relative depth of the profiled layers, in (0, 1]."""
+    return {name: (index + 1) / len(model.conv_layers) for index, name in enumerate(model.conv_layers)}
+
+
+@torch.no_grad()
+def _dispersion(model: Network, images: torch.Tensor, group: Group, device: torch.device) -> pd.DataFrame:
+    """Dispersion of outputs and features between the un-augmented images, as rows of the measurement table."""
+    model = model.to(device).eval()
+    features = torch.cat([model.features(batch.to(device)).cpu() for batch in images.split(_BATCH)])
+    logits = model.head.cpu()(features)
+    rows = []
+    for metric, distance, layer, values in (
+        ("output_dispersion", "kl", "", output_dispersion(logits)),
+        ("latent_dispersion", "one_minus_cosine", model.feature_layer, latent_dispersion(features)),
+    ):
+        se = values.std(correction=1).item() / len(values) ** 0.5 if len(values) > 1 else float("nan")
+        row = {
+            "metric": metric,
+            "distance": distance,
+            "layer": layer,
+            "group": group.spec,
+            "value": values.mean().item(),
+            "se": se,
+        }
+        rows.append(row | {"n_images": len(values), "n_elements": 1, "values": values.float().numpy()})
+    return pd.DataFrame(rows)
+
+
+def _device(device: str) -> torch.device:
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")

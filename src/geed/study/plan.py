@@ -1,10 +1,15 @@
 """The plan of a study: which runs are trained, what each is measured on, which claims are decided. Imports no torch."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from geed import groups
+from geed.data.registry import DATASETS
 from geed.errors import GeedError, nearest
+from geed.study import config as study_config
+from geed.training.names import AUGMENTATIONS, SELF_SUPERVISED
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class Plan:
         evaluations: evaluations by name.
         claims: settings of each claim, by ID.
         overview: settings of the overview figure, or None.
+        claim_runs: the runs that each claim's settings name, by claim.
     """
 
     study: str
@@ -34,6 +40,7 @@ class Plan:
     evaluations: dict[str, dict[str, Any]]
     claims: dict[str, dict[str, Any]]
     overview: dict[str, Any] | None
+    claim_runs: dict[str, list[str]] = field(default_factory=dict)
 
     def evaluations_of(self, run: str) -> dict[str, dict[str, Any]]:
         """The evaluations that a run takes part in, with `data` filled in."""
@@ -43,26 +50,37 @@ class Plan:
             if evaluation["runs"] is None or run in evaluation["runs"]
         }
 
-    def corrupted_sets(self) -> list[str]:
-        """The data sets that some evaluation corrupts."""
-        return sorted({e["data"] for run in self.runs for e in self.evaluations_of(run).values() if e["corrupted"]})
 
-    def runs_of_claim(self, claim: str) -> list[str]:
-        """The runs that a claim's settings name; every measured run where they name none but ask for "all"."""
-        named = set(_strings(self.claims[claim]))
-        if "all" in named:
-            return list(self.runs)
-        return [run for run in self.runs if run in named]
+def load(files: Sequence[str | Path], schemas: str | Path, overrides: Mapping[str, Any] | None = None) -> Plan:
+    """Read a study from its config files, check it whole, and plan it.
 
-
-def make(config: Mapping[str, Any], origin: Mapping[str, str] | None = None) -> Plan:
-    """Turn a validated, filled config into a plan, checking what a schema cannot: names that refer to each other.
+    Args:
+        files: config.yaml and the studies laid over it, in order.
+        schemas: folder of the schemas.
+        overrides: single top-level keys from the command line.
 
     Raises:
-        GeedError: the first name that leads nowhere, or settings that exclude each other, in one sentence.
+        GeedError: the first mistake, in one sentence: file, key path, what was expected, what was found, the nearest valid name.
     """
-    check = _Checker(config, origin or {})
-    check.all()
+    schema = study_config.load_schema(schemas)
+    config, origin = study_config.overlay(files, overrides)
+    config = study_config.validate(config, schema, origin)
+
+    def fail(path: str, problem: str) -> None:
+        raise GeedError(f"{study_config.place(path.split('.'), origin)}: {problem}")
+
+    references = list(study_config.references(config, schema))
+    known = _known(config)
+    for path, kind, name in references:
+        try:
+            known[kind](name)
+        except GeedError as error:
+            fail(path, str(error))
+    _check_sets(config, fail)
+    _check_architectures(config, fail)
+    _check_runs(config, fail)
+    _check_evaluations(config, fail)
+
     runs = {
         name: {
             "name": name,
@@ -71,6 +89,10 @@ def make(config: Mapping[str, Any], origin: Mapping[str, str] | None = None) -> 
             "training": config["training"] | run["training"],
         }
         for name, run in config["runs"].items()
+    }
+    named = {
+        claim: {name for path, kind, name in references if kind == "runs" and path.startswith(f"claims.{claim}.")}
+        for claim in config["claims"]
     }
     return Plan(
         study=config["study"],
@@ -83,151 +105,122 @@ def make(config: Mapping[str, Any], origin: Mapping[str, str] | None = None) -> 
         evaluations=config["evaluations"],
         claims=config["claims"],
         overview=config.get("overview"),
+        claim_runs={claim: [run for run in runs if run in names] for claim, names in named.items()},
     )
 
 
-class _Checker:
-    """The checks that need more than one key at a time."""
+def _known(config: Mapping[str, Any]) -> dict[str, Callable[[str], Any]]:
+    """For every kind of name that a config holds, a check that raises GeedError where the name leads nowhere."""
+    from geed.data.corruptions import NAMES
+    from geed.metrics.names import check as check_metric
 
-    def __init__(self, config: Mapping[str, Any], origin: Mapping[str, str]) -> None:
-        self.config, self.origin = config, origin
+    def among(what: str, choices: Any) -> Callable[[str], None]:
+        def check(name: str) -> None:
+            if name not in choices:
+                raise GeedError(f"expected the name of {what}, found '{name}'{nearest(name, choices)}")
 
-    def all(self) -> None:
-        self._sets()
-        self._corruptions()
-        for name, run in self.config["runs"].items():
-            self._run(name, run)
-        for name, evaluation in self.config["evaluations"].items():
-            self._evaluation(name, evaluation)
-        self._overview()
-        for claim, settings in self.config["claims"].items():
-            self._claim(claim, settings)
+        return check
 
-    def fail(self, path: str, problem: str) -> None:
-        source = self.origin.get(path.split(".")[0])
-        raise GeedError(f"{source}: {path}: {problem}" if source else f"{path}: {problem}")
+    def augmentation(name: str) -> None:
+        if name not in AUGMENTATIONS:
+            try:
+                groups.parse(name)
+            except GeedError as error:
+                raise GeedError(
+                    f"expected one of {', '.join(AUGMENTATIONS)} or a group{nearest(name, AUGMENTATIONS).split(' (')[0]}; {error}"
+                ) from error
 
-    def known(self, path: str, name: object, choices: Sequence[str] | Mapping[str, Any], what: str) -> None:
-        if name not in choices:
-            self.fail(path, f"expected the name of {what}, found {name!r}{nearest(name, choices)}")
+    return {
+        "runs": among("a run of runs", config["runs"]),
+        "sets": among("a data set of data.sets", config["data"]["sets"]),
+        "architectures": among("an architecture of architectures", config["architectures"]),
+        "evaluations": among("an evaluation of evaluations", config["evaluations"]),
+        "sources": among("a data set in the registry", DATASETS),
+        "corruptions": among("a corruption", NAMES),
+        "groups": groups.parse,
+        "metrics": check_metric,
+        "augmentations": augmentation,
+    }
 
-    def group(self, path: str, spec: str, size: int | None = None) -> None:
-        from geed.groups.spec import check_spec
 
-        try:
-            check_spec(spec, size=size)
-        except GeedError as error:
-            self.fail(path, str(error))
+def _size(config: Mapping[str, Any], data: str) -> int | None:
+    """Side of a set's images in pixels, or None where only the files on disk know."""
+    entry = config["data"]["sets"][data]
+    shape = DATASETS[entry["source"]].shape
+    return entry["size"] or (shape[-1] if shape else None)
 
-    def _size(self, data: str) -> int | None:
-        from geed.data.registry import DATASETS
 
-        entry = self.config["data"]["sets"][data]
-        return entry["size"] or DATASETS[entry["source"]].shape[-1]
+def _check_fit(config: Mapping[str, Any], data: str, spec: str, path: str, fail: Callable[[str, str], None]) -> None:
+    size = _size(config, data)
+    if size and groups.parse(spec).exact and not groups.parse(spec).exact_on(size, size):
+        fail(
+            path,
+            f"group '{spec}' moves the {size}-pixel images of {data} by a fraction of a pixel; expected a divisor of {size}",
+        )
 
-    def _classes(self, data: str) -> int:
-        from geed.data.registry import DATASETS
 
-        entry = self.config["data"]["sets"][data]
-        return len(entry["classes"] or DATASETS[entry["source"]].classes)
+def _check_sets(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> None:
+    for name, entry in config["data"]["sets"].items():
+        found = len(DATASETS[entry["source"]].classes)
+        for label in entry["classes"] or []:
+            if found and label >= found:
+                fail(
+                    f"data.sets.{name}.classes",
+                    f"expected class indices below {found}, the classes of {entry['source']}, found {label}",
+                )
 
-    def _sets(self) -> None:
-        from geed.data.registry import DATASETS
 
-        for name, entry in self.config["data"]["sets"].items():
-            path = f"data.sets.{name}"
-            self.known(f"{path}.source", entry["source"], DATASETS, "a data set in the registry")
-            found = len(DATASETS[entry["source"]].classes)
-            for label in entry["classes"] or []:
-                if label >= found:
-                    self.fail(f"{path}.classes", f"expected class indices below {found}, the classes of {entry['source']}, found {label}")
+def _check_architectures(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> None:
+    needs = {"plain_cnn": ["widths"], "steerable_cnn": ["widths", "symmetry"], "perceptron": ["hidden", "layers"]}
+    takes = {"plain_cnn": ["padding", "stride"], "steerable_cnn": [], "perceptron": []}
+    for name, architecture in config["architectures"].items():
+        kind = architecture["kind"]
+        for key in needs[kind]:
+            if key not in architecture:
+                fail(f"architectures.{name}.{key}", f"expected this key for a {kind}, found none")
+        for key in architecture.keys() - {"kind"} - set(needs[kind]) - set(takes[kind]):
+            fail(f"architectures.{name}.{key}", f"expected no such key for a {kind}, found {architecture[key]}")
 
-    def _corruptions(self) -> None:
-        from geed.data.corruptions import NAMES
 
-        for name in self.config["corruptions"]["names"]:
-            self.known("corruptions.names", name, NAMES, "a corruption")
-
-    def _run(self, name: str, run: Mapping[str, Any]) -> None:
-        from geed.training.names import AUGMENTATIONS
-
+def _check_runs(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> None:
+    for name, run in config["runs"].items():
         path = f"runs.{name}"
-        self.known(f"{path}.data", run["data"], self.config["data"]["sets"], "a data set of data.sets")
-        self.known(f"{path}.architecture", run["architecture"], self.config["architectures"], "an architecture of architectures")
+        training = config["training"] | run["training"]
         for augmentation in run["augmentation"]:
             if augmentation not in AUGMENTATIONS:
-                try:
-                    self.group(f"{path}.augmentation", augmentation, self._size(run["data"]))
-                except GeedError as error:
-                    raise GeedError(f"{error}; or an augmentation: {', '.join(AUGMENTATIONS)}") from None
-        if run["objective"] in ("contrastive", "vicreg") and not run["augmentation"]:
-            self.fail(f"{path}.augmentation", f"expected at least one augmentation, because the {run['objective']} objective compares two views, found none")
-        architecture = self.config["architectures"][run["architecture"]]
-        if "symmetry" in architecture:
-            self.group(f"architectures.{run['architecture']}.symmetry", architecture["symmetry"])
-        elif architecture["kind"] == "steerable_cnn":
-            self.fail(f"architectures.{run['architecture']}.symmetry", "expected the group of this steerable network, found none")
-        needs = {"perceptron": "hidden"}.get(architecture["kind"], "widths")
-        if needs not in architecture:
-            self.fail(f"architectures.{run['architecture']}.{needs}", f"expected this key for a {architecture['kind']}, found none")
-        epochs = (self.config["training"] | run["training"])["epochs"]
-        for epoch in (self.config["training"] | run["training"])["snapshots"]:
-            if epoch > epochs:
-                self.fail(f"{path}.training.snapshots", f"expected epochs up to {epochs}, the end of training, found {epoch}")
-        self._initialisation(name, run)
+                _check_fit(config, run["data"], augmentation, f"{path}.augmentation", fail)
+        if run["objective"] in SELF_SUPERVISED and not run["augmentation"]:
+            fail(
+                f"{path}.augmentation",
+                f"expected an augmentation, because the {run['objective']} objective compares two views, found none",
+            )
+        if late := [epoch for epoch in training["snapshots"] if epoch > training["epochs"]]:
+            fail(
+                f"{path}.training.snapshots", f"expected epochs up to {training['epochs']}, the end of training, found {late[0]}"
+            )
+        if "train" not in DATASETS[config["data"]["sets"][run["data"]]["source"]].splits:
+            fail(f"{path}.data", f"expected a data set with a training split, found {run['data']}, which has none")
+        _check_initialisation(config, name, fail)
 
-    def _initialisation(self, name: str, run: Mapping[str, Any]) -> None:
-        path, source, seen = f"runs.{name}.initialisation.from", run["initialisation"]["from"], [name]
-        while source is not None:
-            self.known(path, source, self.config["runs"], "a run of runs")
-            if source in seen:
-                self.fail(path, f"expected a run that does not start from this one, found the circle {' -> '.join([*seen, source])}")
-            if self.config["runs"][source]["architecture"] != run["architecture"]:
-                self.fail(
-                    path, f"expected a run of the same architecture, {run['architecture']}, found {source} of {self.config['runs'][source]['architecture']}"
-                )
-            seen.append(source)
-            source = self.config["runs"][source]["initialisation"]["from"]
 
-    def _evaluation(self, name: str, evaluation: Mapping[str, Any]) -> None:
-        from geed.metrics.names import check_metric
+def _check_initialisation(config: Mapping[str, Any], name: str, fail: Callable[[str, str], None]) -> None:
+    runs, path, seen = config["runs"], f"runs.{name}.initialisation.from", [name]
+    while source := runs[seen[-1]]["initialisation"]["from"]:
+        if source in seen:
+            fail(path, f"expected a run that does not start from this one, found the circle {' -> '.join([*seen, source])}")
+        if runs[source]["architecture"] != runs[name]["architecture"]:
+            fail(
+                path,
+                f"expected a run of the architecture {runs[name]['architecture']}, found {source} of {runs[source]['architecture']}",
+            )
+        seen.append(source)
 
-        path, sets = f"evaluations.{name}", self.config["data"]["sets"]
-        for run in evaluation["runs"] or []:
-            self.known(f"{path}.runs", run, self.config["runs"], "a run of runs")
-        if evaluation["data"] is not None:
-            self.known(f"{path}.data", evaluation["data"], sets, "a data set of data.sets")
-        for metric in evaluation["metrics"]:
-            try:
-                check_metric(metric)
-            except GeedError as error:
-                self.fail(f"{path}.metrics", str(error))
-        for run in evaluation["runs"] or self.config["runs"]:
+
+def _check_evaluations(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> None:
+    for name, evaluation in config["evaluations"].items():
+        path = f"evaluations.{name}"
+        for run in evaluation["runs"] or config["runs"]:
             for group in evaluation["groups"]:
-                self.group(f"{path}.groups", group, self._size(evaluation["data"] or self.config["runs"][run]["data"]))
-        if evaluation["corrupted"] and not self.config["corruptions"]["names"]:
-            self.fail(f"{path}.corrupted", "expected corruptions.names to list corruptions, found none")
-
-    def _overview(self) -> None:
-        if overview := self.config.get("overview"):
-            self.group("overview.group", overview["group"])
-            for run in overview["runs"]:
-                self.known("overview.runs", run, self.config["runs"], "a run of runs")
-
-    def _claim(self, claim: str, settings: Mapping[str, Any]) -> None:
-        from geed.claims.settings import references
-
-        for kind, path, name in references(claim, settings):
-            if kind == "group":
-                self.group(f"claims.{claim}.{path}", name)
-            else:
-                section = {"run": "runs", "evaluation": "evaluations"}[kind]
-                self.known(f"claims.{claim}.{path}", name, self.config[section], f"a {kind} of {section}")
-
-
-def _strings(value: Any) -> list[str]:
-    if isinstance(value, Mapping):
-        return [text for entry in value.values() for text in _strings(entry)]
-    if isinstance(value, (list, tuple)):
-        return [text for entry in value for text in _strings(entry)]
-    return [value] if isinstance(value, str) else []
+                _check_fit(config, evaluation["data"] or config["runs"][run]["data"], group, f"{path}.groups", fail)
+        if evaluation["corrupted"] and not config["corruptions"]["names"]:
+            fail(f"{path}.corrupted", "expected corruptions.names to list corruptions, found none")

@@ -1,0 +1,76 @@
+"""The frame of a job: record written when whole, one sentence when the input is bad, nothing half-written."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from geed.errors import GeedError
+from geed.files import read_json, sha256
+from geed.provenance.job import job
+
+
+class Named(list):
+    """Snakemake's lists with names."""
+
+    def __init__(self, **named):
+        super().__init__(named.values())
+        self.__dict__.update(named)
+        self._named = named
+
+    def items(self):
+        return self._named.items()
+
+
+@pytest.fixture
+def snakemake(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.txt").write_text("input")
+    return SimpleNamespace(
+        rule="train",
+        wildcards=Named(run="plain", seed="0"),
+        params=Named(settings={"epochs": 3}),
+        input=Named(data="in.txt"),
+        output=Named(weights="out.txt", record="out.record.json"),
+        log=["logs/train.log"],
+        threads=1,
+    )
+
+
+def test_the_record_says_where_everything_came_from(snakemake, tmp_path):
+    with job(snakemake) as measured:
+        print("working")
+        (tmp_path / "out.txt").write_text("output")
+        measured["test_accuracy"] = 0.5
+    record = read_json("out.record.json")
+    assert record["inputs"] == {"in.txt": sha256("in.txt")}
+    assert record["outputs"] == {"out.txt": sha256("out.txt")}
+    assert record["params"] == {"settings": {"epochs": 3}}
+    assert record["wildcards"] == {"run": "plain", "seed": "0"}
+    assert record["measured"] == {"test_accuracy": 0.5}
+    assert record["packages"]["numpy"] and record["cost"]["wall_seconds"] >= 0 and record["cost"]["peak_memory_mb"] > 0
+    assert "working" in (tmp_path / "logs/train.log").read_text()
+
+
+def test_bad_input_is_one_sentence_and_leaves_no_record(snakemake, tmp_path, capfd):
+    with pytest.raises(SystemExit) as ended, job(snakemake):
+        raise GeedError("in.txt: expected digits, found letters")
+    assert ended.value.code == 1
+    assert not (tmp_path / "out.record.json").exists()
+    assert capfd.readouterr().err == "geed: train plain 0: in.txt: expected digits, found letters\n"
+    assert "Traceback" not in (tmp_path / "logs/train.log").read_text()
+
+
+def test_a_fault_of_ours_leaves_its_traceback_in_the_log(snakemake, tmp_path, capfd):
+    with pytest.raises(SystemExit), job(snakemake):
+        raise ZeroDivisionError("oops")
+    assert "Traceback" in (tmp_path / "logs/train.log").read_text()
+    assert capfd.readouterr().err.count("\n") == 1
+
+
+def test_the_screen_is_given_back(snakemake, tmp_path, capfd):
+    with job(snakemake):
+        (tmp_path / "out.txt").write_text("output")
+    print("after")
+    sys.stdout.flush()
+    assert "after" in capfd.readouterr().out

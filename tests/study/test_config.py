@@ -1,0 +1,175 @@
+"""A study's config: what is right is filled, what is wrong is refused in one sentence that names the key."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from geed.errors import GeedError
+from geed.study import config as study_config
+from geed.study import plan as study_plan
+
+ROOT = Path(__file__).parents[2]
+SCHEMAS = ROOT / "workflow/schemas"
+DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def resolve(tmp_path, content):
+    path = tmp_path / "study.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
+    return study_plan.load([path], SCHEMAS)
+
+
+def changed(keys, value):
+    """The demo config with one key set."""
+    config = copy.deepcopy(DEMO)
+    place = config
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    return config
+
+
+def without(keys):
+    config = copy.deepcopy(DEMO)
+    place = config
+    for key in keys[:-1]:
+        place = place[key]
+    del place[keys[-1]]
+    return config
+
+
+def test_demo_is_valid_and_filled(tmp_path):
+    plan = resolve(tmp_path, DEMO)
+    assert plan.study == "demo"
+    assert len(plan.seeds) >= 3
+    assert plan.runs["plain"]["initialisation"] == {"scale": 1.0, "from": None}
+    assert plan.runs["plain"]["architecture"]["kind"] == "plain_cnn"
+    assert plan.runs["plain"]["training"]["epochs"] == DEMO["training"]["epochs"]
+    assert set(plan.claims) == {"K1", "K2", "K3", "K4", "K5", "P31", "P32"}
+
+
+def test_every_key_has_a_description():
+    bare = [
+        path
+        for path, _, _, words in study_config.describe(study_config.load_schema(SCHEMAS))
+        if not words and not path.endswith("<name>")
+    ]
+    assert bare == []
+
+
+def test_overlay_replaces_sections_but_merges_data(tmp_path):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("study: other\ndata: {mirror: /somewhere}\nruns: {only: {data: digits, architecture: cnn}}\n")
+    config, origin = study_config.overlay([ROOT / "config.yaml", overlay], {"seeds": [7]})
+    assert list(config["runs"]) == ["only"]
+    assert config["data"]["mirror"] == "/somewhere"
+    assert config["data"]["sets"] == DEMO["data"]["sets"]
+    assert config["seeds"] == [7] and origin["seeds"] == "--config"
+    assert origin["runs"] == str(overlay)
+
+
+def test_a_run_overrides_single_training_keys(tmp_path):
+    plan = resolve(tmp_path, changed(["runs", "plain", "training"], {"epochs": 3}))
+    assert plan.runs["plain"]["training"] == DEMO["training"] | {"epochs": 3, "snapshots": DEMO["training"].get("snapshots", [])}
+
+
+# (what is changed, words that the sentence must hold)
+WRONG = {
+    "unknown top-level key": (changed(["sed"], [0]), ["sed: unknown key", "did you mean 'seeds'"]),
+    "unknown run key": (
+        changed(["runs", "plain", "architectur"], "cnn"),
+        ["runs.plain.architectur: unknown key", "'architecture'"],
+    ),
+    "unknown training key": (changed(["training", "epoch"], 3), ["training.epoch: unknown key", "'epochs'"]),
+    "unknown set key": (changed(["data", "sets", "digits", "sise"], 3), ["data.sets.digits.sise", "'size'"]),
+    "unknown claim": (changed(["claims", "K9"], {}), ["claims.K9: unknown key"]),
+    "unknown claim setting": (changed(["claims", "K1", "treshold"], 0.5), ["claims.K1.treshold: unknown key"]),
+    "wrong type list": (changed(["seeds"], 3), ["seeds", "expected a list", "found 3"]),
+    "wrong type number": (changed(["training", "epochs"], "many"), ["training.epochs", "expected a whole number", "'many'"]),
+    "wrong type mapping": (changed(["runs"], ["plain"]), ["runs", "expected a mapping", "found a list"]),
+    "boolean": (changed(["training", "epochs"], True), ["training.epochs", "expected a whole number", "true"]),
+    "float epochs": (changed(["training", "epochs"], 2.5), ["training.epochs", "2.5"]),
+    "negative rate": (changed(["training", "learning_rate"], -1), ["training.learning_rate", "more than 0", "-1"]),
+    "zero epochs": (changed(["training", "epochs"], 0), ["training.epochs", "at least 1", "found 0"]),
+    "severity": (changed(["corruptions", "severities"], [6]), ["corruptions.severities.0", "at most 5"]),
+    "no seeds": (changed(["seeds"], []), ["seeds", "at least 1 entry"]),
+    "seed twice": (changed(["seeds"], [1, 1]), ["seeds", "every entry once"]),
+    "device": (changed(["device"], "gpu"), ["device", "auto, cpu, cuda"]),
+    "objective": (changed(["runs", "plain", "objective"], "supervized"), ["runs.plain.objective", "did you mean 'supervised'"]),
+    "kind": (changed(["architectures", "cnn", "kind"], "plain"), ["architectures.cnn.kind", "plain_cnn"]),
+    "study name": (changed(["study"], "My Study"), ["study", "lower-case"]),
+    "run name": (changed(["runs", "Plain Run"], DEMO["runs"]["plain"]), ["runs", "Plain Run"]),
+    "missing run data": (without(["runs", "plain", "data"]), ["runs.plain.data", "expected this key"]),
+    "missing study": (without(["study"]), ["study", "expected this key"]),
+    "missing runs": (without(["runs"]), ["runs", "expected this key"]),
+    "misspelt set": (changed(["runs", "plain", "data"], "digit"), ["runs.plain.data", "did you mean 'digits'"]),
+    "misspelt architecture": (changed(["runs", "plain", "architecture"], "cnnn"), ["runs.plain.architecture", "'cnn'"]),
+    "misspelt source": (changed(["data", "sets", "digits", "source"], "digts"), ["data.sets.digits.source", "'digits'"]),
+    "class out of range": (
+        changed(["data", "sets", "digits", "classes"], [0, 10]),
+        ["data.sets.digits.classes", "below 10", "found 10"],
+    ),
+    "misspelt corruption": (changed(["corruptions", "names"], ["gausian_noise"]), ["corruptions.names", "gaussian_noise"]),
+    "misspelt augmentation": (changed(["runs", "plain", "augmentation"], ["crp"]), ["runs.plain.augmentation", "crop"]),
+    "misspelt group": (changed(["runs", "plain", "augmentation"], ["rotation:4"]), ["runs.plain.augmentation", "rotations"]),
+    "misspelt metric": (
+        changed(["evaluations", "clean", "metrics"], ["chanel_eed"]),
+        ["evaluations.clean.metrics", "channel_eed"],
+    ),
+    "misspelt distance": (changed(["evaluations", "clean", "metrics"], ["output_eed/kll"]), ["evaluations.clean.metrics", "kl"]),
+    "misspelt run": (changed(["evaluations", "clean", "runs"], ["plane"]), ["evaluations.clean.runs", "'plain'"]),
+    "group of evaluation": (changed(["evaluations", "clean", "groups"], ["rotations"]), ["evaluations.clean.groups"]),
+    "group that does not fit": (
+        changed(["evaluations", "clean", "groups"], ["translations:x=4"]),
+        ["evaluations.clean.groups", "15"],
+    ),
+    "claim's run": (
+        changed(["claims", "K4", "comparisons", "rotation", "pretrained"], "finetuned_pretraned"),
+        ["claims.K4.comparisons.rotation.pretrained", "did you mean 'finetuned_pretrained'"],
+    ),
+    "symmetry": (changed(["architectures", "c4cnn", "symmetry"], "rotatons:4"), ["architectures.c4cnn.symmetry", "rotations"]),
+    "no symmetry": (without(["architectures", "c4cnn", "symmetry"]), ["architectures.c4cnn.symmetry", "found none"]),
+    "no widths": (without(["architectures", "cnn", "widths"]), ["architectures.cnn.widths", "found none"]),
+    "contrastive without augmentation": (
+        changed(["runs", "contrastive_plain", "augmentation"], []),
+        ["runs.contrastive_plain.augmentation", "two views"],
+    ),
+    "source run": (
+        changed(["runs", "finetuned_pretrained", "initialisation", "from"], "pretrain"),
+        ["initialisation.from", "'pretraining'"],
+    ),
+    "circle": (
+        changed(["runs", "pretraining", "initialisation"], {"from": "finetuned_pretrained"}),
+        ["initialisation.from", "circle"],
+    ),
+    "other architecture": (
+        changed(["runs", "pretraining", "architecture"], "cycliccnn"),
+        ["initialisation.from", "a run of the architecture"],
+    ),
+    "late snapshot": (changed(["runs", "plain", "training"], {"snapshots": [1000]}), ["runs.plain.training.snapshots", "1000"]),
+    "overview run": (changed(["overview"], {"runs": ["plian"], "group": "rotations:4"}), ["overview.runs", "'plain'"]),
+    "nothing to corrupt": (changed(["corruptions"], {}), ["corrupted", "corruptions.names"]),
+    "key twice": ("study: demo\nstudy: other\n", ["line 2", "given twice"]),
+    "not YAML": ("study: [demo\n", ["expected YAML"]),
+    "not a mapping": ("- study\n", ["expected a mapping"]),
+    "empty": ("", ["expected a mapping", "nothing"]),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_mistake_is_one_sentence_that_names_the_key(tmp_path, name):
+    content, words = WRONG[name]
+    with pytest.raises(GeedError) as raised:
+        resolve(tmp_path, content)
+    sentence = str(raised.value)
+    assert sentence.startswith(str(tmp_path / "study.yaml"))
+    assert "\n" not in sentence
+    for word in words:
+        assert word in sentence
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(GeedError, match=r"absent\.yaml: cannot be read"):
+        study_plan.load([tmp_path / "absent.yaml"], SCHEMAS)
