@@ -78,8 +78,28 @@ def test_a_tuple_or_mapping_of_one_tensor_is_that_tensor(wrap):
     assert one(wrap(vector)).tensor is vector
 
 
-def test_four_dimensions_without_a_word_from_the_model_are_not_guessed():
-    assert "does not say" in one(torch.rand(2, 4, 4, 4)).reason
+def test_where_no_layer_has_channels_last_maps_are_channels_first():
+    normalise, perceptron = nn.Identity(), nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 8), nn.ReLU(), nn.Linear(8, 2))
+    adapted = outputs(nn.Sequential(normalise, *perceptron), torch.rand(2, 3, 8, 8))
+    assert adapted["0"].tensor.shape == (2, 3, 8, 8)  # 8 is a Linear layer's width too, but of a later one
+
+
+def test_activations_between_linear_layers_on_maps_have_channels_last():
+    class Mixer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.mlp = nn.Conv2d(1, 6, 3), nn.Sequential(nn.Linear(6, 10), nn.ReLU(), nn.Linear(10, 6))
+
+        def forward(self, x):
+            return self.mlp(self.conv(x).permute(0, 2, 3, 1))
+
+    adapted = outputs(Mixer(), torch.rand(2, 1, 12, 12))
+    assert {name: tuple(layer.tensor.shape[1:]) for name, layer in adapted.items()} == {
+        "conv": (6, 10, 10),
+        "mlp.0": (10, 10, 10),
+        "mlp.1": (10, 10, 10),
+        "mlp.2": (6, 10, 10),
+    }
 
 
 @pytest.mark.parametrize(("tokens", "prefix", "side"), [(16, 0, 4), (17, 1, 4), (18, 2, 4), (197, 1, 14)])
@@ -165,6 +185,13 @@ def test_attention_internals_are_not_maps():
     assert "attention internals with 3 heads" in adapted["mix"].reason
 
 
+def test_leaves_are_those_of_named_modules():
+    shared = nn.ReLU()
+    model = nn.Sequential(nn.Conv2d(1, 1, 1), shared, nn.Sequential(nn.Sequential(), shared))
+    assert leaves(model) == ["0", "1", "2.0"]
+    assert leaves(nn.ReLU()) == []
+
+
 def test_a_leaf_that_is_never_called_is_reported():
     class Idle(nn.Module):
         def __init__(self):
@@ -185,6 +212,7 @@ def test_steerable_layers_keep_their_field_type():
     model = build(spec | {"channels": 1, "size": 9, "classes": 3, "mean": [0.5], "std": [0.5]})
     adapted = outputs(model, torch.rand(2, 1, 9, 9))
     assert check_all(adapted) == []
+    assert {"normalise", "blocks.0.0", "blocks.0.1", "blocks.0.2", "group_pool", "pool", "head"} <= set(adapted)
     first = adapted["blocks.0.0"]
     assert first.kind == "map" and first.field_type.size == first.tensor.shape[1] == 8
     assert convolutions(model) == ["blocks.0.0", "blocks.1.0"]

@@ -9,7 +9,8 @@ Nothing is guessed silently. Where the channels of a four-dimensional output are
 2. its nearest relatives in the module tree, where all that have a say agree;
 3. the widths that those relatives declare, where the output's shape matches them one way only;
 4. the model's own `output_fmt` (timm's transformers with channels last).
-An output that none of them settles is unsupported, and the reason says so.
+An output that none of them settles is unsupported, and the reason says so. Where no layer of the whole model works on a last
+axis, but for a classifier's `Linear`, maps are what PyTorch's images are: channels first.
 """
 
 from collections.abc import Iterator, Mapping
@@ -45,10 +46,17 @@ class Adapted:
 
 @dataclass(frozen=True, slots=True)
 class _Channels:
-    """Where a module's channels are: settled ("first", "last"), or to be settled by the widths of its relatives."""
+    """Where a module's channels are.
+
+    Attributes:
+        settled: the answer, or None where the output's shape must tell.
+        widths: channel counts that the module's relatives declare.
+        linear: widths of the Linear layers before it; an output whose last axis has one of them is theirs, channels last.
+    """
 
     settled: Literal["first", "last"] | None
     widths: frozenset[int] = frozenset()
+    linear: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +83,12 @@ class Layout:
 def leaves(model: nn.Module) -> list[str]:
     """Names of the modules without children, in the order of `named_modules()`.
 
+    An e2cnn layer counts as one leaf, whatever it keeps its basis and statistics in.
+
     >>> leaves(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Sequential(nn.ReLU())))
     ['0', '1.0']
     """
-    return [name for name, module in model.named_modules() if name and next(module.children(), None) is None]
+    return [name for name, module in _named_leaves(model, "", set()) if name]
 
 
 def convolutions(model: nn.Module) -> list[str]:
@@ -143,6 +153,19 @@ def adapt(output: Any, layout: Layout, name: str, batch: int) -> Adapted:
     return Adapted("map", result, field_type)
 
 
+def _named_leaves(module: nn.Module, name: str, seen: set[nn.Module]) -> Iterator[tuple[str, nn.Module]]:
+    if module in seen:  # shared: as named_modules() has it, under its first name
+        return
+    seen.add(module)
+    children = list(module.named_children())
+    if _is_named(module, "EquivariantModule") and not any(_is_named(child, "EquivariantModule") for _, child in children):
+        children = []
+    if not children:
+        yield name, module
+    for child_name, child in children:
+        yield from _named_leaves(child, f"{name}.{child_name}".lstrip("."), seen)
+
+
 def _map(output: Tensor, layout: Layout, name: str, field_type: Any) -> Tensor | str:
     """(N, C, H, W) from a four-dimensional output, or the reason why not."""
     if field_type is not None:
@@ -150,16 +173,13 @@ def _map(output: Tensor, layout: Layout, name: str, field_type: Any) -> Tensor |
     shape = tuple(output.shape)
     channels = layout.channels.get(name, _Channels(None))
     heads = layout.heads.get(name)
-    if heads and channels.settled != "first" and heads in (shape[1], shape[3]):
+    if heads in (shape[1], shape[3]):
         return f"its output has shape {shape}: attention internals with {heads} heads, not a map"
-    where = channels.settled
+    where = "last" if shape[3] in channels.linear else channels.settled
     if where is None:
         first, last = shape[1] in channels.widths, shape[3] in channels.widths
-        if first != last:
-            where = "first" if first else "last"
-        elif layout.default:
-            where = layout.default
-        else:
+        where = ("first" if first else "last") if first != last else layout.default
+        if where is None:
             return f"its output has shape {shape}, and the model does not say whether channels come first or last"
     return output if where == "first" else output.permute(0, 3, 1, 2)
 
@@ -222,10 +242,12 @@ def _token_grid(modules: dict[str, nn.Module]) -> tuple[int, int] | None:
 
 
 def _heads(name: str, modules: dict[str, nn.Module]) -> int | None:
-    """Number of heads of the attention block that directly holds the module."""
+    """Number of heads of the attention block that directly holds the module; None for a convolution in it."""
+    if not name or _by_type(modules[name]) == "first":
+        return None
     parent = modules[_parent(name)]
     heads = getattr(parent, "num_heads", None)
-    return heads if name and isinstance(heads, int) and "att" in type(parent).__name__.lower() else None
+    return heads if isinstance(heads, int) and "att" in type(parent).__name__.lower() else None
 
 
 def _channels(name: str, modules: dict[str, nn.Module]) -> _Channels:
@@ -233,17 +255,23 @@ def _channels(name: str, modules: dict[str, nn.Module]) -> _Channels:
     settled = _by_type(modules[name]) or _by_format(modules[name])
     if settled:
         return _Channels(settled)
+    linear: set[int] = set()
     for relative in (name, *_ancestors(name)):
         voters = [module for module in modules[relative].modules() if _by_type(module)]
-        votes = {_by_type(module) for module in voters} | {_by_format(modules[relative])} - {None}
-        # Linear layers beside convolutions, with nothing else that works on the last axis, are a classifier's head.
-        if votes == {"first", "last"} and all(isinstance(m, nn.Linear) for m in voters if _by_type(m) == "last"):
-            votes = {_by_format(modules[relative]) or "first", "first"}
+        votes = {_by_type(module) for module in voters if not isinstance(module, nn.Linear)} | {_by_format(modules[relative])}
+        votes.discard(None)
         if len(votes) == 1:
-            return _Channels(votes.pop())
+            return _Channels(votes.pop(), frozenset(), frozenset(linear))
         if votes:
-            return _Channels(None, frozenset(width for module in voters for width in _widths(module)))
-    return _Channels(None)
+            return _Channels(None, frozenset(width for module in voters for width in _widths(module)), frozenset(linear))
+        # Linear layers settle nothing: on maps they work on the last axis, but most are a classifier on vectors. A map whose
+        # last axis is as long as a preceding Linear layer made it comes from that layer.
+        for module in modules[relative].modules():
+            if module is modules[name] and relative != name:
+                break
+            if isinstance(module, nn.Linear):
+                linear.add(module.out_features)
+    return _Channels("first", frozenset(), frozenset(linear))
 
 
 def _by_type(module: nn.Module) -> Literal["first", "last"] | None:

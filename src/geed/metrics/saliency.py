@@ -47,15 +47,16 @@ def integrated_gradients(
     """
     if steps < 1:
         raise GeedError(f"saliency: expected at least one step, found {steps}")
-    targets = targets.to(images.device)
     with torch.inference_mode(False), torch.enable_grad():
-        difference = images.detach().clone() - baseline
+        images, targets = images.clone(), targets.to(images.device).clone()  # clones of inference tensors are ordinary ones
+        difference = images.detach() - baseline
         total = torch.zeros_like(difference)
         for step in range(steps):
             point = (baseline + (step + 0.5) / steps * difference).requires_grad_()
             logits = model(point)
-            if targets.numel() and not 0 <= int(targets.min()) <= int(targets.max()) < logits.shape[-1]:
-                raise GeedError(f"saliency: expected class indices below {logits.shape[-1]}, found {int(targets.max())}")
+            strange = targets[(targets < 0) | (targets >= logits.shape[-1])]
+            if len(strange):
+                raise GeedError(f"saliency: expected class indices from 0 to {logits.shape[-1] - 1}, found {int(strange[0])}")
             total += torch.autograd.grad(logits.gather(1, targets[:, None]).sum(), point)[0]
     attributions = difference * total / steps
     if not bool(torch.isfinite(attributions).all()):
