@@ -45,7 +45,7 @@ def group_action(group: "groups.Group") -> Augmentation:
     """An element of a finite group for each image, uniformly at random."""
 
     def act(images: Tensor, generator: Generator) -> Tensor:
-        elements = torch.randint(group.order, (len(images),), generator=generator)
+        elements = group.averaged[0] + torch.randint(len(group.averaged), (len(images),), generator=generator)
         moved = torch.empty_like(images)
         for k in elements.unique().tolist():
             rows = (elements == k).nonzero().squeeze(1).to(images.device)
