@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default $(if $(filter demo,$(STUDY)),,--configfile workflow/studies/$(STUDY).yaml)
 REPORT := results/$(STUDY)/report/report.html
 
-.PHONY: figures report test test-all lint install clean
+.PHONY: figures report test test-all lint docs install clean
 .DELETE_ON_ERROR:
 
 figures: install
@@ -42,6 +42,9 @@ lint: install
 	@$(BIN)/snakefmt --check Snakefile workflow/rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+docs: install
+	@$(BIN)/python docs/make.py
 
 install: $(VENV)/installed
 

@@ -19,6 +19,10 @@ def load_plan():
 
 
 PLAN = load_plan()
+# Not a parameter of the rules: where a checksummed file was fetched from changes no result, so it must not rerun one.
+if PLAN.mirror:
+    os.environ["GEED_DATA_MIRROR"] = PLAN.mirror
+
 RESULTS = f"results/{PLAN.study}"
 FIGURES = f"figures/{PLAN.study}"
 LOGS = f"logs/{PLAN.study}"

@@ -13,7 +13,6 @@ rule prepare:
     retries: 2
     params:
         settings=set_settings,
-        mirror=PLAN.mirror,
     script:
         "../scripts/prepare.py"
 

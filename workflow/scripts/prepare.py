@@ -1,5 +1,6 @@
 """Prepare one data set: read it, check it, split it."""
 
+import os
 from pathlib import Path
 
 from geed.provenance.job import job
@@ -10,5 +11,5 @@ with job(snakemake) as measured:
         snakemake.wildcards.set,
         snakemake.params.settings,
         Path(snakemake.output.data),
-        mirror=snakemake.params.mirror,
+        mirror=os.environ.get("GEED_DATA_MIRROR"),
     )
