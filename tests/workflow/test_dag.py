@@ -28,7 +28,11 @@ def workspace(tmp_path):
 def jobs(output):
     """Rule -> number of jobs, from Snakemake's table."""
     table = output.split("Job stats:")[1].split("total")[0]
-    return {line.split()[0]: int(line.split()[1]) for line in table.splitlines() if len(line.split()) == 2 and line.split()[1].isdigit()}
+    return {
+        line.split()[0]: int(line.split()[1])
+        for line in table.splitlines()
+        if len(line.split()) == 2 and line.split()[1].isdigit()
+    }
 
 
 def test_the_demo_plans_every_claim(workspace):
@@ -79,4 +83,7 @@ def test_a_bad_study_file_is_named(workspace):
     (workspace / "mine.yaml").write_text("study: mine\nruns: {plain: {data: digit, architecture: cnn}}\n")
     done = snakemake("-n", "--configfile", "mine.yaml", cwd=workspace)
     assert done.returncode == 1
-    assert "geed: mine.yaml: runs.plain.data: expected the name of a data set of data.sets, found 'digit'" in done.stdout + done.stderr
+    assert (
+        "geed: mine.yaml: runs.plain.data: expected the name of a data set of data.sets, found 'digit'"
+        in done.stdout + done.stderr
+    )
