@@ -137,16 +137,12 @@ class _Recorder:
     @contextlib.contextmanager
     def hooked(self, model: nn.Module) -> Iterator[None]:
         """Listen to the layers; stop listening whatever happens."""
-        handles = []
-        try:
+        with contextlib.ExitStack() as stack:
             if any(metric.of_layers for metric in self.metrics):
-                modules = dict(model.named_modules())
                 for name in self.names:
-                    handles.append(modules[name].register_forward_hook(functools.partial(self._see_layer, name)))
+                    handle = model.get_submodule(name).register_forward_hook(functools.partial(self._see_layer, name))
+                    stack.callback(handle.remove)
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def begin(self, n: int, start: int) -> None:
         """A chunk of n images, the first of them number `start`, is about to go through the network."""
@@ -303,18 +299,11 @@ class _Recorder:
             note = note or NOT_CALLED
         elif key in self.streams:
             offset, factor, note = _scale(self.streams[key])
+        row |= {"n_elements": count, "note": note}
         if moments is None or note:
-            return row | {
-                "value": float("nan"),
-                "se": float("nan"),
-                "n_images": 0,
-                "n_elements": count,
-                "note": note,
-                "values": None,
-            }
+            return row | {"value": math.nan, "se": math.nan, "n_images": 0, "values": None}
         row |= {"value": offset + factor * moments.mean, "se": abs(factor) * moments.se, "n_images": moments.n}
-        values = (offset + factor * moments.values).astype("float32") if self.keep else None
-        return row | {"n_elements": count, "note": "", "values": values}
+        return row | {"values": (offset + factor * moments.values).astype("float32") if self.keep else None}
 
 
 _LATENT = {
