@@ -92,7 +92,7 @@ def test_trunk_is_taken_over_and_the_head_kept():
 
 
 def test_trunk_of_another_architecture_is_refused():
-    with pytest.raises(GeedError, match="initialisation.from"):
+    with pytest.raises(GeedError, match=r"initialisation\.from"):
         weights.take_trunk(network(), network({"kind": "plain_cnn", "widths": [3, 5]}))
 
 

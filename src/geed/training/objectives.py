@@ -54,10 +54,10 @@ class Contrastive(Objective):
 
     views = 2
 
-    def __init__(self, features: int, *, temperature: float = 0.2, projection: int = 64):
+    def __init__(self, features: int, *, temperature: float = 0.2):
         super().__init__()
         self.temperature = temperature
-        self.projector = nn.Sequential(nn.Linear(features, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Linear(128, projection))
+        self.projector = _projector(features)
 
     def forward(self, model: Network, views: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, None]:
         """See `Objective`; labels are not read."""
@@ -70,18 +70,10 @@ class VICReg(Objective):
 
     views = 2
 
-    def __init__(
-        self,
-        features: int,
-        *,
-        invariance: float = 25.0,
-        variance: float = 25.0,
-        covariance: float = 1.0,
-        projection: int = 128,
-    ):
+    def __init__(self, features: int, *, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0):
         super().__init__()
         self.weights = (invariance, variance, covariance)
-        self.projector = nn.Sequential(nn.Linear(features, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Linear(128, projection))
+        self.projector = _projector(features)
 
     def forward(self, model: Network, views: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, None]:
         """See `Objective`; labels are not read."""
@@ -123,6 +115,12 @@ def vicreg(first: Tensor, second: Tensor, invariance: float = 25.0, variance: fl
         matrix = centred.T @ centred / (len(z) - 1)
         loss = loss + covariance * (matrix.square().sum() - matrix.diagonal().square().sum()) / z.shape[1]
     return loss
+
+
+def _projector(features: int) -> nn.Sequential:
+    """Where views are compared, so that the features may keep what the comparison discards; four times as wide, as VICReg's."""
+    wide = 4 * features
+    return nn.Sequential(nn.Linear(features, wide), nn.BatchNorm1d(wide), nn.ReLU(), nn.Linear(wide, wide))
 
 
 _KINDS: dict[str, Any] = {"supervised": Supervised, "contrastive": Contrastive, "vicreg": VICReg}

@@ -1,0 +1,123 @@
+"""Losses against double loops in float64, written from the papers' equations."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from geed.errors import GeedError
+from geed.models.build import build
+from geed.training import objectives
+from geed.training.objectives import nt_xent, vicreg
+
+SPEC = {
+    "architecture": {"kind": "plain_cnn", "widths": [3, 4]},
+    "channels": 1,
+    "size": 9,
+    "classes": 3,
+    "mean": [0.0],
+    "std": [1.0],
+}
+
+
+def pair(n=5, d=3):
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(n, d, dtype=torch.float64, generator=generator)
+    return first, first + 0.3 * torch.randn(n, d, dtype=torch.float64, generator=generator)
+
+
+def nt_xent_by_loops(first, second, temperature):
+    z = [row.tolist() for row in (*first, *second)]
+
+    def similarity(u, v):
+        return sum(a * b for a, b in zip(u, v, strict=True)) / math.hypot(*u) / math.hypot(*v)
+
+    total, n = 0.0, len(first)
+    for i in range(2 * n):
+        scores = {k: math.exp(similarity(z[i], z[k]) / temperature) for k in range(2 * n) if k != i}
+        total -= math.log(scores[(i + n) % (2 * n)] / sum(scores.values()))
+    return total / (2 * n)
+
+
+def vicreg_by_loops(first, second, invariance, variance, covariance):
+    (n, d), total = first.shape, 0.0
+    a, b = first.tolist(), second.tolist()
+    total += invariance * sum((a[i][j] - b[i][j]) ** 2 for i in range(n) for j in range(d)) / (n * d)
+    for z in (a, b):
+        mean = [sum(z[i][j] for i in range(n)) / n for j in range(d)]
+
+        def c(j, k, z=z, mean=mean):
+            return sum((z[i][j] - mean[j]) * (z[i][k] - mean[k]) for i in range(n)) / (n - 1)
+
+        total += variance * sum(max(0.0, 1 - math.sqrt(c(j, j) + 1e-4)) for j in range(d)) / d
+        total += covariance * sum(c(j, k) ** 2 for j in range(d) for k in range(d) if j != k) / d
+    return total
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_nt_xent_equals_a_double_loop(temperature):
+    first, second = pair()
+    assert nt_xent(first, second, temperature).item() == pytest.approx(nt_xent_by_loops(first, second, temperature), rel=1e-12)
+
+
+def test_nt_xent_in_closed_form():
+    # orthogonal pairs: the partner has similarity 1, the other 2N - 2 have 0
+    z = torch.eye(4, dtype=torch.float64)
+    assert nt_xent(z, 3 * z, 0.5).item() == pytest.approx(math.log(1 + 6 * math.exp(-2)), rel=1e-12)
+
+
+def test_vicreg_equals_loops_term_by_term():
+    first, second = pair()
+    for weights in [(1, 0, 0), (0, 1, 0), (0, 0, 1), (25, 25, 1)]:
+        assert vicreg(first, second, *weights).item() == pytest.approx(vicreg_by_loops(first, second, *weights), rel=1e-12)
+
+
+def test_vicreg_is_zero_for_equal_views_with_large_uncorrelated_dimensions():
+    z = 2 * torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]], dtype=torch.float64)
+    assert vicreg(z, z).item() == pytest.approx(0, abs=1e-12)
+    assert vicreg(z, -z).item() > 1
+
+
+@pytest.mark.parametrize("kind", ["contrastive", "vicreg"])
+def test_self_supervised_objectives_ignore_labels_and_train_all_but_the_head(kind):
+    model = build(SPEC, "test")
+    objective = objectives.make(kind, model, "test")
+    views = [torch.rand(8, 1, 9, 9, generator=torch.Generator().manual_seed(i)) for i in (0, 1)]
+    loss, logits = objective(model, views, torch.zeros(8, dtype=torch.int64))
+    loss.backward()
+    assert logits is None
+    assert not objective.supervised
+    assert all((parameter.grad is None) == name.startswith("head.") for name, parameter in model.named_parameters())
+    assert all(parameter.grad is not None for parameter in objective.parameters())
+    again, _ = objective(model, views, torch.ones(8, dtype=torch.int64))
+    assert torch.equal(loss, again)
+
+
+def test_supervised_is_cross_entropy():
+    model = build(SPEC, "test").eval()
+    x, labels = torch.rand(8, 1, 9, 9), torch.arange(8) % 3
+    loss, logits = objectives.make("supervised", model)(model, [x], labels)
+    torch.testing.assert_close(loss, -F.log_softmax(model(x), 1)[torch.arange(8), labels].mean())
+    torch.testing.assert_close(logits, model(x))
+
+
+def test_options_reach_the_objective_and_its_layers_follow_their_names():
+    model = build(SPEC, "test")
+    first = objectives.make({"kind": "contrastive", "temperature": 0.7}, model, "test", 0)
+    assert first.temperature == 0.7
+    torch.manual_seed(9)
+    same, other = (objectives.make("contrastive", model, "test", seed) for seed in (0, 1))
+    weights = [next(objective.parameters()) for objective in (first, same, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_unknown_objectives_and_options_are_refused():
+    model = build(SPEC, "test")
+    with pytest.raises(GeedError, match=r"did you mean 'contrastive'"):
+        objectives.make("contrast", model)
+    with pytest.raises(GeedError, match=r"objective.temprature: unknown option of contrastive; did you mean 'temperature'"):
+        objectives.make({"kind": "contrastive", "temprature": 0.1}, model)
+    with pytest.raises(GeedError, match=r"objective.temperature: unknown option of supervised"):
+        objectives.make({"kind": "supervised", "temperature": 0.1}, model)

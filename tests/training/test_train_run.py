@@ -1,0 +1,133 @@
+"""The step: prepared data in, weights, history and snapshots out."""
+
+import pandas as pd
+import pytest
+import torch
+
+from geed.data import store
+from geed.errors import GeedError
+from geed.models import weights
+from geed.study import train as step
+from geed.training.loop import accuracy
+
+
+@pytest.fixture
+def data(train, validation, tmp_path):
+    path = tmp_path / "shapes.safetensors"
+    store.write(path, {"train": train, "validation": validation})
+    return path
+
+
+def run(name="tiny", **changes):
+    settings = {"epochs": 5, "batch_size": 16, "learning_rate": 0.02, "weight_decay": 1e-4, "snapshots": []}
+    return {
+        "name": name,
+        "data": "shapes",
+        "architecture": {"kind": "plain_cnn", "widths": [4, 6]},
+        "initialisation": {"scale": 1.0, "from": None},
+        "augmentation": [],
+        "objective": "supervised",
+        **changes,
+        "training": settings | changes.get("training", {}),
+    }
+
+
+def outputs(folder):
+    return {"weights": folder / "weights.safetensors", "history": folder / "history.csv", "snapshots": folder / "s.safetensors"}
+
+
+def train_run(settings, data, folder, seed=0, **options):
+    return step.train_run(
+        settings, study="test", seed=seed, data=data, checkpoints=folder / "side", device="cpu", **outputs(folder), **options
+    )
+
+
+def test_outputs_and_numbers(data, train, validation, tmp_path):
+    numbers = train_run(run(training={"snapshots": [2, 5], "epochs": 40}), data, tmp_path)
+    model = weights.load(outputs(tmp_path)["weights"])
+    assert numbers["train_accuracy"] == accuracy(model, train.images, train.labels)
+    assert numbers["validation_accuracy"] == accuracy(model, validation.images, validation.labels) > 0.8
+    assert numbers["epochs"] == 40
+    assert numbers["parameters"] == 9 * 4 + 9 * 4 * 6 + 2 * (4 + 6) + 6 * 3 + 3
+    assert numbers["images_per_second"] > 0
+    assert numbers["device"] == "cpu"
+    assert numbers["resumed_from_epoch"] == 0
+    assert weights.epochs(outputs(tmp_path)["snapshots"]) == [2, 5]
+    assert pd.read_csv(outputs(tmp_path)["history"]).epoch.tolist() == list(range(1, 41))
+    assert not list((tmp_path / "side").glob("*"))
+
+
+def test_normalisation_is_that_of_the_training_images(data, train, tmp_path):
+    train_run(run(), data, tmp_path)
+    model = weights.load(outputs(tmp_path)["weights"])
+    normalised = model.normalise(train.images)
+    assert normalised.mean().item() == pytest.approx(0, abs=1e-4)
+    assert normalised.std().item() == pytest.approx(1, abs=1e-4)
+
+
+def test_same_bytes_twice_and_other_bytes_with_another_seed(data, tmp_path):
+    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train_run(run(training={"snapshots": [2]}), data, tmp_path / folder, seed)
+    for name in ("weights", "history", "snapshots"):
+        first, again, other = (outputs(tmp_path / folder)[name].read_bytes() for folder in "abc")
+        assert first == again != other
+
+
+def test_untrained_runs_share_their_start_with_trained_ones_and_scale_it(data, tmp_path):
+    for name, changes in {"one": {}, "four": {"initialisation": {"scale": 4.0, "from": None}}}.items():
+        numbers = train_run(run(objective="none", **changes), data, tmp_path / name)
+        assert (numbers["epochs"], numbers["images_per_second"]) == (0, None)
+        history = pd.read_csv(outputs(tmp_path / name)["history"])
+        assert history.epoch.tolist() == [0]
+        assert history.validation_accuracy.tolist() == [numbers["validation_accuracy"]]
+    one, four = (weights.state(weights.load(outputs(tmp_path / name)["weights"])) for name in ("one", "four"))
+    for name, tensor in one.items():
+        scaled = tensor.ndim > 1  # weights of convolutions and the head, neither biases nor normalisation
+        assert torch.equal(four[name], 4 * tensor if scaled else tensor)
+
+
+def test_a_run_may_start_from_another_ones_trunk(data, tmp_path):
+    train_run(run("pretraining"), data, tmp_path / "source")
+    source = outputs(tmp_path / "source")["weights"]
+    settings = run("finetuned", initialisation={"scale": 1.0, "from": "pretraining"}, objective="none")
+    train_run(settings, data, tmp_path / "tuned", source=source)
+    before, after = (weights.state(weights.load(file)) for file in (source, outputs(tmp_path / "tuned")["weights"]))
+    assert {name for name, tensor in after.items() if not torch.equal(tensor, before[name])} == {"head.weight", "head.bias"}
+
+
+def test_resumes_from_the_side_checkpoint(data, tmp_path, monkeypatch):
+    train_run(run(), data, tmp_path / "whole")
+    fit = step.fit
+
+    class Killed(BaseException):
+        pass
+
+    def killed_fit(*args, progress, **options):
+        def last_breath(epoch):
+            progress(epoch)
+            if epoch == 3:
+                raise Killed
+
+        return fit(*args, progress=last_breath, seconds_between_checkpoints=0, **options)
+
+    monkeypatch.setattr(step, "fit", killed_fit)
+    with pytest.raises(Killed):
+        train_run(run(), data, tmp_path / "killed")
+    assert not outputs(tmp_path / "killed")["weights"].exists()
+    monkeypatch.setattr(step, "fit", fit)
+    assert train_run(run(), data, tmp_path / "killed")["resumed_from_epoch"] == 3
+    for name in ("weights", "history", "snapshots"):
+        assert outputs(tmp_path / "killed")[name].read_bytes() == outputs(tmp_path / "whole")[name].read_bytes()
+    assert not list((tmp_path / "killed" / "side").glob("*"))
+
+
+def test_bad_input_is_refused(data, tmp_path, monkeypatch):
+    with pytest.raises(GeedError, match="no such file"):
+        train_run(run(), tmp_path / "absent.safetensors", tmp_path)
+    with pytest.raises(GeedError, match="no such file"):
+        train_run(run(), data, tmp_path, source=tmp_path / "absent.safetensors")
+    with pytest.raises(GeedError, match=r"did you mean 'rotations"):
+        train_run(run(augmentation=["rotation:4"]), data, tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(GeedError, match="no CUDA device"):
+        step.train_run(run(), study="t", seed=0, data=data, checkpoints=tmp_path, device="cuda", **outputs(tmp_path))
