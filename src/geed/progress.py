@@ -15,12 +15,13 @@ class _Lines:
     """A stream for tqdm that turns every redraw into a line of its own, so that logs hold no carriage returns."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self._stream, self._last = stream, ""
 
     def write(self, text: str) -> None:
         line = text.strip("\r\n ")
-        if line:
+        if line and line != self._last:
             self._stream.write(line + "\n")
+            self._last = line
 
     def flush(self) -> None:
         self._stream.flush()

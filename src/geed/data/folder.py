@@ -40,10 +40,10 @@ class ImageFolder:
             folder: where the images are.
             transform: PIL image -> float32 (C, H, W) in [0, 1].
             batch_size: images a batch.
-            limit: use this many, evenly spaced over the sorted names, so that all classes stay in; None = all.
+            limit: use at most this many, evenly spaced over the sorted names, so that classes stay in proportion; None = all.
 
         Raises:
-            GeedError: no such folder, no images in it, images both flat and in subfolders, or fewer than `limit`.
+            GeedError: no such folder, no images in it, images both flat and in subfolders, or a limit below 1.
         """
         self.folder, self.transform, self.batch_size = Path(folder), transform, batch_size
         if not self.folder.is_dir():
@@ -56,9 +56,9 @@ class ImageFolder:
         labelled = labelled or [(path, -1) for path in flat]
         if not labelled:
             raise GeedError(f"{folder}: no images in it, nor in its subfolders (looked for {', '.join(SUFFIXES)})")
-        if limit is not None:
-            if not 0 < limit <= len(labelled):
-                raise GeedError(f"{folder}: limit must lie between 1 and the {len(labelled)} images there are, found {limit}")
+        if limit is not None and limit < 1:
+            raise GeedError(f"{folder}: limit must be at least 1, found {limit}")
+        if limit is not None and limit < len(labelled):
             labelled = [labelled[index * len(labelled) // limit] for index in range(limit)]
         self.paths = [path for path, _ in labelled]
         self.labels = torch.tensor([label for _, label in labelled]) if self.classes else None
