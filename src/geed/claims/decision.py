@@ -1,0 +1,132 @@
+"""Deciding a claim by its ID, and writing it down."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from geed.claims import propositions
+from geed.claims import settings as claim_settings
+from geed.claims.evidence import Evidence
+from geed.claims.kvinge.k1 import K1
+from geed.claims.kvinge.k2 import K2
+from geed.claims.kvinge.k3 import K3
+from geed.claims.kvinge.k4 import K4
+from geed.claims.kvinge.k5 import K5
+from geed.claims.trial import Outcome
+from geed.errors import GeedError, nearest
+from geed.files import sha256, write_json, write_table
+
+_KVINGE = "Kvinge et al. 2022, In What Ways Are Deep Neural Networks Invariant and How Should We Measure This? (arXiv 2210.03773)"
+_IN_WORDS = {"value": None, "where": "page 2, in words"}
+
+
+class Claim(NamedTuple):
+    """A claim: the function that decides it, the paper, what the paper says in our words, and the number that it reports."""
+
+    function: Callable[[Mapping[str, Any], Evidence, str], Outcome]
+    paper: str
+    statement: str
+    reported: dict[str, Any]
+
+
+CLAIMS = {
+    "K1": Claim(
+        K1,
+        _KVINGE,
+        "Training with augmentation tends not to give invariance by way of learned equivariant layers.",
+        _IN_WORDS,
+    ),
+    "K2": Claim(
+        K2,
+        _KVINGE,
+        "Invariance learned by augmentation generalises mildly to common corruptions; apparent invariance on images of another "
+        "domain can be insensitivity.",
+        _IN_WORDS,
+    ),
+    "K3": Claim(
+        K3,
+        _KVINGE,
+        "Invariance need not track performance: networks with random weights can be more invariant than those that learned it or "
+        "have it hard-coded.",
+        _IN_WORDS,
+    ),
+    "K4": Claim(
+        K4,
+        _KVINGE,
+        "Networks that start from pretrained weights differ in invariance from those that start at random; which is more "
+        "invariant depends on the distance.",
+        _IN_WORDS,
+    ),
+    "K5": Claim(
+        K5,
+        _KVINGE,
+        "Self-supervised networks are not more invariant than supervised ones, except contrastive ones with augmentation from "
+        "the group.",
+        _IN_WORDS,
+    ),
+    "P31": Claim(
+        propositions.P31,
+        _KVINGE,
+        "A network can be invariant though its feature extractor is not; if the feature extractor is invariant, so is the "
+        "network.",
+        {"value": None, "where": "Proposition 3.1"},
+    ),
+    "P32": Claim(
+        propositions.P32,
+        _KVINGE,
+        "For a faithful linear action and a metric, the deviation is zero exactly where the network is equivariant almost "
+        "surely.",
+        {"value": 0.0, "where": "Proposition 3.2, the deviation of an equivariant network"},
+    ),
+}
+
+
+def evaluate(claim: str, settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
+    """Decide a claim.
+
+    Args:
+        claim: its ID.
+        settings: its settings, whole (workflow/schemas/claims.schema.yaml).
+        evidence: the measurements; the propositions need none.
+        study: name of the study, the scale of the verdict.
+
+    Returns:
+        The result (the contract of claims/<ID>.json) and its parts.
+
+    Raises:
+        GeedError: an unknown claim, or a measurement that it needs is not there.
+    """
+    if claim not in CLAIMS:
+        raise GeedError(f"claims.{claim}: unknown claim{nearest(claim, CLAIMS)}")
+    entry = CLAIMS[claim]
+    result, parts = entry.function(settings, evidence, study)
+    return Outcome({"paper": entry.paper, "statement": entry.statement, "reported": entry.reported, **result}, parts)
+
+
+def decide(
+    claim: str,
+    settings: Mapping[str, Any],
+    *,
+    study: str,
+    measurements: Path,
+    seeds: Sequence[int],
+    result: Path,
+    parts: Path,
+) -> dict[str, Any]:
+    """Decide a claim from the tables in `measurements`, and write its result (JSON) and parts (CSV).
+
+    Returns:
+        Verdict and estimate, for the job's record.
+    """
+    evidence = Evidence(
+        measurements,
+        seeds,
+        metrics=claim_settings.metrics(settings),
+        evaluations=claim_settings.evaluations(claim, settings),
+    )
+    outcome = evaluate(claim, settings, evidence, study)
+    write_table(parts, outcome.parts)
+    written = {"path": Path(parts).as_posix(), "sha256": sha256(parts)}
+    # The propositions rest on no measurements: their constructions are their evidence.
+    write_json(result, {**outcome.result, "parts": written, "evidence": outcome.result["evidence"] or [written]})
+    return {key: outcome.result[key] for key in ("verdict", "estimate", "ci_low", "ci_high", "n_seeds")}

@@ -1,0 +1,83 @@
+"""The table of verdicts: one row per claim."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from geed.files import atomic, read_json, write_json, write_table
+
+COLUMNS = ["claim", "verdict", "estimate", "ci_low", "ci_high", "n_seeds", "estimate_name", "statement", "scale", "command"]
+
+
+def collect(results: Sequence[Mapping[str, Any]], expected: Sequence[str] = ()) -> pd.DataFrame:
+    """One row per claim, in the order expected and then given; one that is expected and has no result is "missing".
+
+    Args:
+        results: contents of claims/<ID>.json.
+        expected: claim IDs that there should be.
+    """
+    by_id = {result["id"]: result for result in results}
+    rows = []
+    for claim in dict.fromkeys([*expected, *by_id]):
+        result = by_id.get(claim, {"verdict": "missing"})
+        rows.append(
+            {"claim": claim, **{key: result.get(key) for key in COLUMNS[1:-1]}, "command": command(claim, result.get("scale"))}
+        )
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    return frame.astype({"estimate": float, "ci_low": float, "ci_high": float, "n_seeds": "Int64"})
+
+
+def command(claim: str, study: str | None) -> str:
+    """What rebuilds a claim; the demo study is the default config."""
+    overlay = f" --configfile workflow/studies/{study}.yaml" if study not in (None, "demo") else ""
+    return f"snakemake --cores 2{overlay} claim_{claim}"
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """The table in Markdown, for a README."""
+    lines = ["| claim | verdict | estimate | seeds | rebuild |", "|---|---|---|---|---|"]
+    for row in frame.to_dict("records"):
+        name = f"{row['claim']}: {row['statement']}" if row["statement"] else row["claim"]
+        lines.append(f"| {name} | **{row['verdict']}** | {_estimate(row, with_name=True)} | {_count(row)} | `{row['command']}` |")
+    return "\n".join(lines) + "\n"
+
+
+def text(frame: pd.DataFrame) -> str:
+    """The table for a terminal."""
+    header = ("claim", "verdict", "estimate", "seeds")
+    cells = [header, *((row["claim"], row["verdict"], _estimate(row), _count(row)) for row in frame.to_dict("records"))]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    return (
+        "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells) + "\n"
+    )
+
+
+def write_tables(results: Sequence[Path], *, csv: Path, markdown: Path, json: Path) -> None:
+    """Gather results and write the table as CSV, as Markdown, and whole as JSON; a file that is not there is a missing claim.
+
+    Raises:
+        GeedError: a result is damaged, or a table cannot be written.
+    """
+    found = [read_json(path) for path in results if Path(path).exists()]
+    frame = collect(found, expected=[Path(path).stem for path in results])
+    write_table(csv, frame)
+    with atomic(markdown) as temporary:
+        temporary.write_text(_markdown(frame), encoding="utf-8")
+    write_json(json, found)
+
+
+_markdown = markdown
+
+
+def _estimate(row: Mapping[str, Any], *, with_name: bool = False) -> str:
+    if row["estimate"] is None or pd.isna(row["estimate"]):
+        return "–"
+    interval = "" if pd.isna(row["ci_low"]) else f" [{row['ci_low']:.3g}, {row['ci_high']:.3g}]"
+    name = f" ({row['estimate_name']})" if with_name and row["estimate_name"] else ""
+    return f"{row['estimate']:.3g}{interval}{name}"
+
+
+def _count(row: Mapping[str, Any]) -> str:
+    return "–" if pd.isna(row["n_seeds"]) else str(int(row["n_seeds"]))

@@ -1,0 +1,154 @@
+"""Hierarchical bootstrap over training seeds and images, paired across arms.
+
+An arm is an array (seeds, images): one number per trained network and test image. A resample draws seeds with replacement, then
+images within them. Every seed of a run sees the same test images, so seeds and images are crossed, and one draw of images
+serves all seeds of a resample (the "pigeonhole" bootstrap, Owen 2007, doi:10.1214/07-AOAS122); drawing images anew for each seed
+would count N images seen by S seeds as N * S independent ones, and give intervals that are too short.
+
+Draws are made from named streams, so arms that are added apart are still paired: by seed always, by image where they name the
+same set of images. Statistics are functions of arm means, each an array (1 + B,) that holds the estimate first and then the
+B resampled values; a ratio or difference of such arrays is again one, so each statistic is written once.
+
+Intervals are percentile intervals: they need no standard error, respect ratios, and never leave the range of the data. BCa is not
+used, because its acceleration would be estimated from a jackknife over three to five seeds.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geed.errors import GeedError
+from geed.seeds import rng
+
+Array = NDArray[np.float64]
+
+# Image draws held at once: counts are float64, so 2**22 of them are 32 MiB.
+_BLOCK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate, its percentile interval, and the two-sided p-value of "it is zero"."""
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+
+
+class Bootstrap:
+    """Resampled means of many arms under the same draws.
+
+    >>> arms = Bootstrap("example", seeds=3, resamples=2000)
+    >>> arms.add("digits", {"a": np.full((3, 10), 2.0), "b": np.full((3, 10), 1.0)})
+    >>> means = arms.means()
+    >>> interval(means["a"] / means["b"], 0.95).estimate
+    2.0
+    """
+
+    def __init__(self, *names: object, seeds: int, resamples: int) -> None:
+        """Name the streams and fix the number of seeds of every arm.
+
+        Args:
+            names: words that name the random streams, such as study and claim.
+            seeds: S, number of training seeds, at least 1.
+            resamples: B, number of resamples.
+        """
+        self.names, self.seeds, self.resamples = names, seeds, resamples
+        self._observed: dict[Hashable, Array] = {}  # (S,) mean over images
+        self._resampled: dict[Hashable, Array] = {}  # (B, S) mean over resampled images
+
+    def add(self, images: str, arms: Mapping[Hashable, Array]) -> None:
+        """Add arms that were measured on the same images in the same order.
+
+        Args:
+            images: name of the set of images; arms on one set, also from different calls, get the same draws of images.
+            arms: key -> values (S, N), finite.
+
+        Raises:
+            GeedError: an arm has another number of seeds or images than the others, no images, or a value that is not finite.
+        """
+        if not arms:
+            return
+        shape = (self.seeds, next(iter(arms.values())).shape[-1])
+        for key, values in arms.items():
+            if values.shape != shape or not values.size:
+                raise GeedError(
+                    f"{key}: expected values of {shape[0]} seeds and {shape[1]} images, found an array of shape {values.shape}"
+                )
+            if not np.isfinite(values).all():
+                raise GeedError(f"{key}: expected finite values, found {int((~np.isfinite(values)).sum())} that are not")
+        stacked = np.stack([np.asarray(values, dtype=np.float64) for values in arms.values()])
+        resampled = _resample_images(stacked.reshape(-1, shape[1]), self.resamples, (*self.names, "images", images))
+        for index, key in enumerate(arms):
+            self._observed[key] = stacked[index].mean(axis=1)
+            self._resampled[key] = resampled[:, index * self.seeds : (index + 1) * self.seeds]
+
+    def means(self, *, without: int | None = None, small_sample: float | None = None) -> dict[Hashable, Array]:
+        """Means over seeds and images of every arm: the estimate, then one value per resample, (1 + B,).
+
+        Args:
+            without: index of a seed to leave out, for sensitivity; needs at least two seeds.
+            small_sample: None, or a confidence for which the seed part of each resample is expanded about the mean over seeds by
+                ``sqrt(S / (S - 1)) * t / z``: what makes an interval from few seeds as wide as Student's (after Hesterberg 2015,
+                doi:10.1080/00031305.2015.1089789, section 5). Needs at least two seeds.
+        """
+        kept = [seed for seed in range(self.seeds) if seed != without]
+        weights = self._seed_weights(len(kept))
+        if small_sample is not None:
+            weights = 1 / len(kept) + expansion(len(kept), small_sample) * (weights - 1 / len(kept))
+        return {
+            key: np.concatenate([[observed[kept].mean()], np.einsum("bs,bs->b", weights, self._resampled[key][:, kept])])
+            for key, observed in self._observed.items()
+        }
+
+    def _seed_weights(self, seeds: int) -> Array:
+        """How often each seed was drawn in each resample, as a share, (B, S)."""
+        stream = rng(*self.names, "seeds", seeds)
+        return stream.multinomial(seeds, [1 / seeds] * seeds, size=self.resamples) / seeds
+
+
+def expansion(seeds: int, confidence: float) -> float:
+    """How much wider Student's interval for a mean over `seeds` seeds is than the bootstrap's normal one.
+
+    >>> round(expansion(3, 0.95), 2)
+    2.69
+    """
+    from scipy.special import ndtri, stdtrit  # scipy.stats would cost half a second more
+
+    tail = (1 + confidence) / 2
+    return float(np.sqrt(seeds / (seeds - 1)) * stdtrit(seeds - 1, tail) / ndtri(tail))
+
+
+def interval(draws: Array, confidence: float) -> Interval:
+    """Percentile interval and two-sided p-value of a statistic.
+
+    Args:
+        draws: (1 + B,), the estimate and then its resampled values.
+        confidence: coverage, such as 0.95.
+
+    Returns:
+        The interval; ``p = min(1, 2 (1 + min(#<=0, #>=0)) / (B + 1))``. All NaN where a resampled value is not finite.
+    """
+    estimate, resampled = float(draws[0]), draws[1:]
+    if not np.isfinite(draws).all():
+        return Interval(estimate, float("nan"), float("nan"), float("nan"))
+    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
+    beyond = min((resampled <= 0).sum(), (resampled >= 0).sum())
+    return Interval(estimate, float(low), float(high), float(min(1.0, 2 * (1 + beyond) / (len(resampled) + 1))))
+
+
+def _resample_images(values: Array, resamples: int, names: Sequence[object]) -> Array:
+    """Means of the rows of `values` (R, N) over N images drawn with replacement, the same draw for every row: (B, R)."""
+    count = values.shape[1]
+    stream = rng(*names, count)
+    means = np.empty((resamples, values.shape[0]))
+    block = max(1, _BLOCK // count)
+    for start in range(0, resamples, block):
+        size = min(block, resamples - start)
+        drawn = stream.integers(count, size=(size, count)) + count * np.arange(size)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
+        means[start : start + size] = counts.astype(np.float64) @ values.T
+    return means / count
