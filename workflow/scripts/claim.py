@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from geed.claims import decide
+from geed.claims.decision import decide
 from geed.provenance.job import job
 
 with job(snakemake) as measured:
