@@ -58,9 +58,9 @@ def test_a_map_of_one_pixel_is_a_vector():
         (torch.rand(2), "neither a map"),
         (torch.rand(2, 3, 4, 5, 6), "neither a map"),
         (torch.ones(2, 3, dtype=torch.int64), "int64"),
-        (torch.rand(8, 3, 4, 4), "one row an image"),
+        (torch.rand(8, 3, 4, 4), "4 rows per image"),
         (torch.rand(2, 0), "no values"),
-        (torch.rand(2, 20, 4), "do not make a square grid"),
+        (torch.rand(2, 20, 4), "no square grid"),
         ("text", "str"),
         (None, "NoneType"),
         ((torch.rand(2, 3), torch.rand(2, 3)), "tuple of 2 tensors"),
@@ -181,8 +181,8 @@ class Attention(nn.Module):
 def test_attention_internals_are_not_maps():
     adapted = outputs(Attention(), torch.rand(2, 16, 6))
     assert adapted["qkv"].tensor.shape == (2, 18, 4, 4)
-    assert "attention internals with 3 heads" in adapted["drop"].reason
-    assert "attention internals with 3 heads" in adapted["mix"].reason
+    assert "internal to an attention of 3 heads" in adapted["drop"].reason
+    assert "internal to an attention of 3 heads" in adapted["mix"].reason
 
 
 def test_leaves_are_those_of_named_modules():

@@ -229,9 +229,10 @@ def _summary(table: "pd.DataFrame", untrained: "pd.DataFrame | None") -> str:
         blocks.append(_grid(heading, "layer", rows, columns))
     missing = table[table["value"].isna() & ~table["layer"].isin(layers["layer"])].drop_duplicates("layer")
     if len(missing):
-        lines = [f"  {row.layer}: {row.note}" for row in missing.head(SHOWN).itertuples()]
-        rest = [f"  … and {len(missing) - SHOWN} more, in the table's column `note`"] if len(missing) > SHOWN else []
-        blocks.append("\n".join([f"{len(missing)} layers could not be measured", *lines, *rest]))
+        lines = [f"{len(missing)} layers could not be measured; the table's column `note` says why"]
+        for note, rows in missing.groupby("note", sort=False):
+            lines.append(f"  {rows['layer'].iloc[0]}" + (f" and {len(rows) - 1} more" if len(rows) > 1 else "") + f": {note}")
+        blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 
 

@@ -1,12 +1,12 @@
 """The layer profile: a metric of every measured layer against its relative depth."""
 
 from collections.abc import Mapping
-from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geed import files
 from geed.errors import GeedError
+from geed.metrics.names import LARGER_IS_MORE_INVARIANT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,14 +15,16 @@ if TYPE_CHECKING:
 
 FORMATS = (".png", ".pdf", ".svg")
 
-# The value of an exactly invariant or equivariant network, by distance.
-_PERFECT = {"cosine": -1.0, "one_minus_cosine": 0.0, "l2": 0.0, "kl": 0.0}
+FEW = 4
+
+# The value of an exactly invariant or equivariant network, by distance; 1 for metrics of which more is more invariant.
+_EXACT = {"cosine": -1.0, "one_minus_cosine": 0.0, "l2": 0.0, "kl": 0.0}
 
 
 def layer_profile(
     table: "pd.DataFrame", path: str | Path, title: str = "", references: "Mapping[str, pd.DataFrame] | None" = None
 ) -> None:
-    """Draw one panel for each layerwise metric of a table, one line for each distance, with bands of two standard errors.
+    """Draw one panel for each layerwise metric and distance of a table, with a band of two standard errors.
 
     A grey line marks the value of an exactly invariant network, where a metric has one.
 
@@ -46,27 +48,32 @@ def layer_profile(
     if table.empty:
         raise GeedError("layer profile: no layer of the table has a value to draw")
     layers = list(dict.fromkeys(table["layer"]))
-    metrics = list(dict.fromkeys(table["metric"]))
+    panels = {key: len(rows) for key, rows in table.groupby(["metric", "distance"], sort=False)}
+    heights = [2.2 if count > FEW else 1.3 for count in panels.values()]  # a metric of the last few layers is no profile
     figure, axes = plt.subplots(
-        len(metrics), 1, figsize=(7.2, 0.6 + 2.4 * len(metrics)), sharex=True, squeeze=False, layout="constrained"
+        len(panels),
+        1,
+        figsize=(7.2, 0.9 + sum(heights)),
+        height_ratios=heights,
+        sharex=True,
+        squeeze=False,
+        layout="constrained",
     )
-    for axis, metric in zip(axes[:, 0], metrics, strict=True):
-        distances = list(dict.fromkeys(table[table["metric"] == metric]["distance"]))
-        for distance in distances:
-            line = _line(axis, table, metric, distance, label=distance or "measured", marker="o", markersize=3)
-            for style, (label, other) in zip(cycle(("--", ":", "-.")), (references or {}).items(), strict=False):
-                label += f", {distance}" if len(distances) > 1 else ""
-                _line(axis, _drawn(other), metric, distance, label=label, linestyle=style, color=line.get_color(), alpha=0.6)
-        perfect = {_PERFECT.get(distance) for distance in distances} - {None}
-        if len(perfect) == 1:
-            axis.axhline(perfect.pop(), color="0.6", linewidth=0.8, zorder=0)
-        axis.set_ylabel(metric if len(distances) > 1 or not distances[0] else f"{metric}\n{distances[0]}")
+    for axis, (metric, distance) in zip(axes[:, 0], panels, strict=True):
+        _line(axis, table, metric, distance, label="measured", color="C0", marker="o", markersize=3 if len(layers) < 60 else 1.5)
+        for index, (label, other) in enumerate((references or {}).items()):
+            style = ("--", ":", "-.")[index % 3]
+            _line(axis, _drawn(other), metric, distance, label=label, color=f"C{index + 1}", linestyle=style)
+        exact = 1.0 if metric in LARGER_IS_MORE_INVARIANT else _EXACT.get(distance)
+        if exact is not None:
+            axis.axhline(exact, color="0.6", linewidth=0.8, zorder=0)
+        axis.set_ylabel(f"{metric}\n{distance}".strip(), fontsize="small")
         axis.spines[["top", "right"]].set_visible(False)
-        if len(axis.get_legend_handles_labels()[0]) > 1:
-            axis.legend(frameon=False, fontsize="small")
+    if references:
+        axes[0, 0].legend(frameon=False, fontsize="small")
     last = axes[-1, 0]
     last.set_xlim(0, 1.02)
-    if len(layers) <= 12:  # few enough for their names to be read
+    if len(layers) <= 20:  # few enough for their names to be read
         last.set_xticks(list(_depths(layers).values()), layers, rotation=40, ha="right", fontsize="small")
         last.set_xlabel("layer, by relative depth")
     else:

@@ -136,10 +136,10 @@ def adapt(output: Any, layout: Layout, name: str, batch: int) -> Adapted:
     if not output.is_floating_point():
         return Adapted("unsupported", reason=f"its values are {str(output.dtype).removeprefix('torch.')}, not real numbers")
     if output.dim() not in (2, 3, 4):
-        return Adapted("unsupported", reason=f"its output has shape {shape}: neither a map, a vector nor a token sequence")
+        return Adapted("unsupported", reason=f"its output has {output.dim()} axes: neither a map, a vector nor a token sequence")
     if shape[0] != batch:
         return Adapted(
-            "unsupported", reason=f"its output has shape {shape} for {batch} images: windows or heads, not one row an image"
+            "unsupported", reason=f"its output has {shape[0] / batch:g} rows per image, not one: windows, heads or the like"
         )
     if 0 in shape:
         return Adapted("unsupported", reason=f"its output has shape {shape}: no values")
@@ -174,13 +174,13 @@ def _map(output: Tensor, layout: Layout, name: str, field_type: Any) -> Tensor |
     channels = layout.channels.get(name, _Channels(None))
     heads = layout.heads.get(name)
     if heads in (shape[1], shape[3]):
-        return f"its output has shape {shape}: attention internals with {heads} heads, not a map"
+        return f"its output, {_per_image(shape)}, is internal to an attention of {heads} heads, not a map"
     where = "last" if shape[3] in channels.linear else channels.settled
     if where is None:
         first, last = shape[1] in channels.widths, shape[3] in channels.widths
         where = ("first" if first else "last") if first != last else layout.default
         if where is None:
-            return f"its output has shape {shape}, and the model does not say whether channels come first or last"
+            return f"its output is {_per_image(shape)}, and the model does not say whether channels come first or last"
     return output if where == "first" else output.permute(0, 3, 1, 2)
 
 
@@ -189,7 +189,7 @@ def _tokens(output: Tensor, layout: Layout, name: str) -> Tensor | str:
     shape = tuple(output.shape)
     count = shape[1]
     if name in layout.sequences:
-        return f"its output has shape {shape}: a one-dimensional signal, not a token sequence"
+        return f"its output, {_per_image(shape)}, is a one-dimensional signal, not a token sequence"
     prefixes = _USUAL_PREFIXES if layout.prefix_tokens is None else dict.fromkeys((layout.prefix_tokens, 0))
     for prefix in prefixes:
         grid = _grid_of(count - prefix, layout.grid)
@@ -197,8 +197,8 @@ def _tokens(output: Tensor, layout: Layout, name: str) -> Tensor | str:
             return output[:, prefix:].unflatten(1, grid).permute(0, 3, 1, 2)
     if layout.grid:
         rows, columns = layout.grid
-        return f"its output has shape {shape}: {count} tokens do not fit the model's grid of {rows} x {columns}"
-    return f"its output has shape {shape}: {count} tokens, and no grid declared, do not make a square grid"
+        return f"its output, {_per_image(shape)}, does not fit the model's grid of {rows} x {columns} tokens"
+    return f"its output, {_per_image(shape)}, is no square grid of tokens, and the model declares no other"
 
 
 def _grid_of(count: int, declared: tuple[int, int] | None) -> tuple[int, int] | None:
@@ -214,6 +214,10 @@ def _grid_of(count: int, declared: tuple[int, int] | None) -> tuple[int, int] | 
     while rows * columns > count:
         rows, columns = (rows + 1) // 2, (columns + 1) // 2
     return (rows, columns) if rows * columns == count else None
+
+
+def _per_image(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape[1:])) + " per image"
 
 
 def _only_tensor(output: Any) -> Any:
