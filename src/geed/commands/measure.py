@@ -68,7 +68,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     output.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help=f"the table: {', '.join(TABLES)}; its record lies beside"
     )
-    output.add_argument("--figure", type=Path, metavar="FILE", help="the layer profile: png, pdf or svg")
+    output.add_argument("--figure", type=Path, metavar="FILE", help="the layer profile: png or pdf")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
         layer_profile(
             table,
             args.figure,
-            f"{args.model}, {group.spec}, {len(images)} images",
+            f"{args.model}, {group.spec}",
             references=None if untrained is None else {"untrained": untrained},
         )
         paths.append(args.figure)

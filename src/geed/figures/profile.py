@@ -1,24 +1,24 @@
-"""The layer profile: a metric of every measured layer against its relative depth."""
+"""The layer profile: every layerwise metric of a table of `geed.measure`, against the layers' relative depth."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geed import files
 from geed.errors import GeedError
+from geed.figures import style
 from geed.metrics.names import LARGER_IS_MORE_INVARIANT
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
 
-FORMATS = (".png", ".pdf", ".svg")
+FORMATS = (".png", ".pdf")
 
-FEW = 4
-
-# The value of an exactly invariant or equivariant network, by distance; 1 for metrics of which more is more invariant.
+# What an exactly invariant or equivariant network scores, by distance; 1 for metrics of which more is more invariant.
 _EXACT = {"cosine": -1.0, "one_minus_cosine": 0.0, "l2": 0.0, "kl": 0.0}
+_COLOURS = (style.GREY, style.GREEN, style.VERMILLION)
+_LINES = ("--", ":", "-.")
+_NAMED = 20  # so many layer names can be read below the axis
 
 
 def layer_profile(
@@ -26,70 +26,56 @@ def layer_profile(
 ) -> None:
     """Draw one panel for each layerwise metric and distance of a table, with a band of two standard errors.
 
-    A grey line marks the value of an exactly invariant network, where a metric has one.
+    A thin line marks what an exactly invariant network scores, where the metric's definition says it.
 
     Args:
         table: what `geed.measure` returned; rows with a layer and a value are drawn, in the table's order.
         path: where to write; the suffix is one of `FORMATS`.
-        title: above the panels; say which network, group and number of images.
+        title: which network and group.
         references: label -> such a table of another network, drawn without markers against its own relative depth: the floor
-            (an exactly equivariant network), the null (untrained weights).
+            (an exactly equivariant network), the null (untrained weights). At most three.
 
     Raises:
         GeedError: no layer has a value, or the path has another suffix.
     """
     check_format(path)
-    import matplotlib as mpl
+    from matplotlib.lines import Line2D
 
-    mpl.use("agg")
-    from matplotlib import pyplot as plt
-
-    table = _drawn(table)
+    table, references = _drawn(table), {label: _drawn(other) for label, other in (references or {}).items()}
     if table.empty:
         raise GeedError("layer profile: no layer of the table has a value to draw")
     layers = list(dict.fromkeys(table["layer"]))
     panels = {key: len(rows) for key, rows in table.groupby(["metric", "distance"], sort=False)}
-    heights = [2.2 if count > FEW else 1.3 for count in panels.values()]  # a metric of the last few layers is no profile
-    figure, axes = plt.subplots(
-        len(panels),
-        1,
-        figsize=(7.2, 0.9 + sum(heights)),
-        height_ratios=heights,
-        sharex=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    for axis, (metric, distance) in zip(axes[:, 0], panels, strict=True):
-        _line(axis, table, metric, distance, label="measured", color="C0", marker="o", markersize=3 if len(layers) < 60 else 1.5)
-        for index, (label, other) in enumerate((references or {}).items()):
-            style = ("--", ":", "-.")[index % 3]
-            _line(axis, _drawn(other), metric, distance, label=label, color=f"C{index + 1}", linestyle=style)
-        exact = 1.0 if metric in LARGER_IS_MORE_INVARIANT else _EXACT.get(distance)
-        if exact is not None:
-            axis.axhline(exact, color="0.6", linewidth=0.8, zorder=0)
-        axis.set_ylabel(f"{metric}\n{distance}".strip(), fontsize="small")
-        axis.spines[["top", "right"]].set_visible(False)
-    if references:
-        axes[0, 0].legend(frameon=False, fontsize="small")
-    last = axes[-1, 0]
-    last.set_xlim(0, 1.02)
-    if len(layers) <= 20:  # few enough for their names to be read
-        last.set_xticks(list(_depths(layers).values()), layers, rotation=40, ha="right", fontsize="small")
-        last.set_xlabel("layer, by relative depth")
-    else:
-        last.set_xlabel(f"relative depth ({len(layers)} layers)")
-    figure.suptitle(title, fontsize="medium")
-    with files.atomic(path) as temporary:
-        # Without a date in the file, equal tables give equal bytes.
-        dated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(Path(path).suffix)
-        figure.savefig(temporary, dpi=160, metadata=dated)
-    plt.close(figure)
+    heights = [1.7 if count > 4 else 1.0 for count in panels.values()]  # a metric of the last few layers is no profile
+    with style.context():
+        figure = style.new(style.PAGE, sum(heights) + 0.4)
+        axes = figure.subplots(len(panels), 1, height_ratios=heights, sharex=True, squeeze=False)[:, 0]
+        looks = list(zip(references, _COLOURS, _LINES, strict=False))
+        for axis, (metric, distance) in zip(axes, panels, strict=True):
+            for label, colour, line in looks:
+                _line(axis, references[label], metric, distance, color=colour, linestyle=line)
+            _line(axis, table, metric, distance, color=style.BLUE, marker="o", markersize=3 if len(layers) < 60 else 1.5)
+            exact = 1.0 if metric in LARGER_IS_MORE_INVARIANT else _EXACT.get(distance)
+            if exact is not None:
+                axis.axhline(exact, color=style.BLACK, linewidth=0.7, linestyle=(0, (1, 1)), zorder=1)
+            style.panel_label(axis, f"{metric}/{distance}" if distance else metric)
+        axes[-1].set_xlim(0, 1.02)
+        if len(layers) <= _NAMED:
+            axes[-1].set_xticks(list(_depths(layers).values()), layers, rotation=40, ha="right")
+        axes[-1].set_xlabel(f"relative depth among {len(layers)} layers")
+        handles = [Line2D([], [], color=style.BLUE, marker="o", markersize=3, label="measured")]
+        handles += [Line2D([], [], color=colour, linestyle=line, label=label) for label, colour, line in looks]
+        images = int(table["n_images"].max())
+        caption = f"Mean over {images} images; bands are two standard errors over images. Dotted: an exactly invariant network."
+        style.finish(figure, title, caption, handles if references else ())
+        pdf = Path(path).suffix == ".pdf"
+        style.save(figure, path if pdf else None, None if pdf else path)
 
 
 def check_format(path: str | Path) -> None:
     """Raise GeedError unless the path's suffix is one of `FORMATS`."""
     if Path(path).suffix not in FORMATS:
-        raise GeedError(f"{path}: expected a figure that ends in {', '.join(FORMATS)}")
+        raise GeedError(f"{path}: expected a figure that ends in {' or '.join(FORMATS)}")
 
 
 def _depths(layers: list[str]) -> dict[str, float]:
@@ -103,9 +89,8 @@ def _drawn(table: "pd.DataFrame") -> "pd.DataFrame":
     return table.assign(depth=table["layer"].map(_depths(list(dict.fromkeys(table["layer"])))))
 
 
-def _line(axis: "Axes", table: "pd.DataFrame", metric: str, distance: str, **style: object) -> "Line2D":
+def _line(axis: "Axes", table: "pd.DataFrame", metric: str, distance: str, *, color: str, **look: object) -> None:
     rows = table[(table["metric"] == metric) & (table["distance"] == distance)]
-    (line,) = axis.plot(rows["depth"], rows["value"], linewidth=1.2, **style)
     low, high = rows["value"] - 2 * rows["se"], rows["value"] + 2 * rows["se"]
-    axis.fill_between(rows["depth"], low, high, color=line.get_color(), alpha=0.2, linewidth=0)
-    return line
+    axis.fill_between(rows["depth"], low, high, color=color, alpha=0.2, linewidth=0)
+    axis.plot(rows["depth"], rows["value"], color=color, **look)
