@@ -134,7 +134,7 @@ CLAIM_FIGURES = {
 def figure_inputs(wildcards):
     """What a figure reads: its claim's verdict and parts, or the recorded orbit."""
     if wildcards.figure == "overview":
-        return {"activations": f"{RESULTS}/measurements/overview.npz"}
+        return {"activations": f"{RESULTS}/measurements/overview.safetensors"}
     claim = next(ID for ID, name in CLAIM_FIGURES.items() if name == wildcards.figure)
     return {
         "result": f"{RESULTS}/claims/{claim}.json",

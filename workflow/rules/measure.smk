@@ -35,7 +35,7 @@ rule orbit:
         data=orbit_data,
         code=code("orbit.py"),
     output:
-        activations=f"{RESULTS}/measurements/overview.npz",
+        activations=f"{RESULTS}/measurements/overview.safetensors",
         record=f"{RESULTS}/measurements/overview.record.json",
     log:
         f"{LOGS}/orbit.log",

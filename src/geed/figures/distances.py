@@ -1,0 +1,120 @@
+"""K4: which of two initialisations is more invariant after fine-tuning, by distance."""
+
+from typing import TYPE_CHECKING, Any
+
+from geed.figures import style, tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_ROLES = ("pretrained", "random", "equivariant", "untrained")
+LEVEL = 0.05  # a Holm-corrected p below it fills the marker
+
+
+def figure(result: dict[str, Any], parts: "pd.DataFrame") -> "Figure":
+    """Draw K4, a block for each comparison.
+
+    Left: pretrained − random by distance, in standard deviations over images. Right: the deviations themselves, each distance on
+    its own scale, with the floor and the null.
+
+    Raises:
+        GeedError: no distance has a difference.
+    """
+    rows = tables.needed(parts, "standardised", result["id"])
+    blocks = {pair: rows[rows["comparison"] == pair[0]] for pair in tables.comparisons(rows)}
+    drawing = style.new(style.PAGE, sum(0.3 * len(block) + 0.75 for block in blocks.values()))
+    figures = drawing.subfigures(
+        len(blocks), 1, squeeze=False, height_ratios=[0.3 * len(block) + 0.75 for block in blocks.values()]
+    )
+    for (pair, block), part in zip(blocks.items(), figures[:, 0], strict=True):
+        grid = part.add_gridspec(len(block), 2, width_ratios=[1.5, 1])
+        forest = part.add_subplot(grid[:, 0])
+        _forest(forest, result, block, f"{tables.comparison_label(*pair)}: pretrained − random")
+        for index, (_, row) in enumerate(block.iterrows()):
+            _values(part.add_subplot(grid[index, 1]), parts, row, head=index == 0, foot=index == len(block) - 1)
+    shown = tables.select(parts, "deviation")
+    handles = style.key([name for name in _ROLES if name in set(shown["role"])], lines=False)
+    style.finish(drawing, _title(rows), _caption(result, parts, rows), handles)
+    return drawing
+
+
+def _forest(axes: "Axes", result: dict[str, Any], rows: "pd.DataFrame", head: str) -> None:
+    margin = result.get("thresholds", {}).get("margin")
+    if margin is not None:
+        axes.axvspan(-margin, margin, color=style.PALE, linewidth=0, zorder=0)
+    axes.axvline(0, color=style.BLACK, linewidth=0.7, zorder=1)
+    look = style.Role("", style.BLACK, "o")
+    for place, (_, row) in enumerate(rows.iterrows()):
+        style.points(
+            axes,
+            [place],
+            [row["estimate"]],
+            [row["ci_low"]],
+            [row["ci_high"]],
+            look,
+            horizontal=True,
+            filled=bool(row["p_holm"] < LEVEL),
+        )
+    reach = 1.08 * max(
+        abs(edge) for edge in (*axes.get_xlim(), *rows["ci_low"].fillna(0), *rows["ci_high"].fillna(0), 2 * (margin or 0))
+    )
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_yticks(
+        range(len(rows)), [tables.metric_label(tables.metric_id(row)) for _, row in rows.iterrows()], size=style.MEDIUM
+    )
+    axes.tick_params(left=False)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    axes.set_xlabel(
+        "← pretrained more invariant     |     random more invariant →\nStandardised difference (standard deviations over images)"
+    )
+    style.panel_label(axes, head)
+
+
+def _values(axes: "Axes", parts: "pd.DataFrame", row: "pd.Series", *, head: bool, foot: bool) -> None:
+    """The deviations of one distance, on a scale of their own."""
+    rows = tables.select(parts, "deviation", comparison=row["comparison"], metric=row["metric"], distance=row["distance"])
+    present = [name for name in _ROLES if name in set(rows["role"])]
+    for place, name in enumerate(present):
+        mine = rows[rows["role"] == name]
+        style.points(
+            axes, [place] * len(mine), mine["estimate"], mine["ci_low"], mine["ci_high"], style.role(name), horizontal=True
+        )
+    axes.set_ylim(max(len(present), 1) - 0.4, -0.6)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    axes.locator_params(axis="x", nbins=4)
+    axes.tick_params(labelsize=style.SMALL, pad=1)
+    if head:
+        style.panel_label(axes, "Deviation, each on its own scale")
+    if foot:
+        axes.set_xlabel("in the units of the distance")
+
+
+def _title(rows: "pd.DataFrame") -> str:
+    sure = rows[rows["p_holm"] < LEVEL]
+    return (
+        f"Pretrained networks are more invariant than randomly initialised ones by {int((sure['estimate'] < 0).sum())} of "
+        f"{len(rows)} distances, "
+        f"less invariant by {int((sure['estimate'] > 0).sum())} (Holm, 5 %)"
+    )
+
+
+def _caption(result: dict[str, Any], parts: "pd.DataFrame", rows: "pd.DataFrame") -> str:
+    margin = result.get("thresholds", {}).get("margin")
+    shaded = f"; shaded: equivalence margin of ±{margin:g}" if margin is not None else ""
+    accuracies = [
+        f"{style.role(row['role']).label} {tables.interval(row)}"
+        + (f" ({tables.words(row['comparison'])})" if len(tables.comparisons(rows)) > 1 else "")
+        for _, row in tables.select(parts, "accuracy").iterrows()
+    ]
+    shown = f"Accuracy: {', '.join(accuracies)}. " if accuracies else ""
+    return (
+        f"Both networks were fine-tuned alike. Filled: differs from zero after Holm's correction (5 %), open: does "
+        f"not{shaded}. Right: larger = less invariant. "
+        f"{shown}{tables.sample(result, rows)}"
+    )

@@ -1,0 +1,303 @@
+"""Parts tables with numbers made by hand, to the columns of docs/claims.md."""
+
+import pandas as pd
+import pytest
+
+GROUPS = {"rotation": "rotations:4", "reflection": "reflections", "translation": "translations:x=3"}
+METRICS = [
+    "latent_eed/cosine",
+    "latent_eed/normalized_cosine",
+    "latent_eed/l2",
+    "output_eed/kl",
+    "output_eed/cosine",
+    "output_eed/l2",
+]
+
+
+def row(part, value, half=0.02, *, seeds=3, images=324, metric="", **cells):
+    name, _, distance = metric.partition("/")
+    named = {"metric": name, "distance": distance} if metric else {}
+    return {
+        "part": part,
+        "estimate": value,
+        "ci_low": value - half,
+        "ci_high": value + half,
+        "n_seeds": seeds,
+        "n_images": images,
+        **named,
+        **cells,
+    }
+
+
+def result(claim, **more):
+    return {
+        "id": claim,
+        "verdict": "partly",
+        "confidence": 0.95,
+        "scale": "demo",
+        "thresholds": {},
+        "floor": {},
+        "null": {},
+    } | more
+
+
+def layers(names=tuple(GROUPS), depths=(0.25, 0.5, 0.75, 1.0), *, seeds=3, share=True):
+    rows = []
+    deviations = {
+        "plain": (0.5, 0.6),
+        "augmented": (0.48, 0.05),
+        "equivariant": (0.0, 0.0),
+        "equivariant_raw": (0.6, None),
+        "untrained": (0.45, 0.3),
+    }
+    for shift, name in enumerate(names):
+        at = {"comparison": name, "group": GROUPS.get(name, "dihedral:4")}
+        for role, (layer, output) in deviations.items():
+            for index, depth in enumerate(depths):
+                value = -1 + layer * (0.4 + 0.6 * depth) + 0.02 * shift
+                metric = "field_eed/cosine" if role == "equivariant" else "channel_eed/cosine"
+                rows.append(
+                    row(
+                        "deviation",
+                        value,
+                        role=role,
+                        arm=role,
+                        layer=f"blocks.{index}",
+                        depth=depth,
+                        metric=metric,
+                        seeds=seeds,
+                        **at,
+                    )
+                )
+            if output is not None:
+                rows.append(row("output", output, role=role, arm=role, depth=1.0, metric="output_eed/kl", seeds=seeds, **at))
+                rows.append(
+                    row("accuracy", 0.97 - shift / 100, role=role, arm=role, depth=1.0, metric="accuracy", seeds=seeds, **at)
+                )
+        if share:
+            for index, depth in enumerate(depths):
+                rows.append(
+                    row(
+                        "layer_share",
+                        0.1 + 0.1 * depth,
+                        0.05,
+                        layer=f"blocks.{index}",
+                        depth=depth,
+                        metric="channel_eed/cosine",
+                        **at,
+                    )
+                )
+            rows.append(row("share", 0.14, 0.04, metric="channel_eed/cosine", **at))
+            rows.append(row("output_share", 0.92, 0.03, metric="output_eed/kl", **at))
+    if share:
+        rows.append(row("share", 0.14, 0.03, comparison="all", metric="channel_eed/cosine"))
+        rows.append(row("output_share", 0.92, 0.02, comparison="all", metric="output_eed/kl"))
+    return result("K1", thresholds={"max_layer_share": 0.5, "min_output_share": 0.5}), pd.DataFrame(rows)
+
+
+def shift(
+    names=("rotation",),
+    corruptions=("gaussian_noise", "shot_noise", "gaussian_blur", "contrast", "brightness", "pixelate"),
+    far=("photographs",),
+    *,
+    ratio=True,
+):
+    rows = []
+    levels = {"plain": (0.6, 0.9), "augmented": (0.06, 0.4), "equivariant": (0.0, 0.0), "untrained": (0.3, 0.25)}
+    for name in names:
+        at = {"comparison": name, "group": GROUPS.get(name, "dihedral:4")}
+        for role, (clean, last) in levels.items():
+            here = {"role": role, "arm": role, **at}
+            rows.append(row("deviation", clean, domain="clean", corruption="none", severity=0, metric="output_eed/kl", **here))
+            for severity in range(1, 6):
+                for index, corruption in enumerate(corruptions):
+                    value = clean + (last - clean) * severity / 5 * (0.5 + index / max(len(corruptions) - 1, 1))
+                    rows.append(
+                        row(
+                            "deviation",
+                            value,
+                            domain="corrupted",
+                            corruption=corruption,
+                            severity=severity,
+                            metric="output_eed/kl",
+                            **here,
+                        )
+                    )
+                value = clean + (last - clean) * severity / 5
+                rows.append(
+                    row(
+                        "deviation",
+                        value,
+                        domain="corrupted",
+                        corruption="all",
+                        severity=severity,
+                        metric="output_eed/kl",
+                        **here,
+                    )
+                )
+            rows.append(
+                row(
+                    "deviation",
+                    clean + (last - clean) * 0.6,
+                    domain="corrupted",
+                    corruption="all",
+                    metric="output_eed/kl",
+                    **here,
+                )
+            )
+            for index, domain in enumerate(far):
+                rows.append(
+                    row(
+                        "deviation",
+                        clean / (2 + index),
+                        domain=domain,
+                        corruption="none",
+                        severity=0,
+                        metric="output_eed/kl",
+                        images=500,
+                        **here,
+                    )
+                )
+            for domain, value in {"clean": 1.9, **dict.fromkeys(far, 0.7)}.items():
+                value *= 0.1 if role == "untrained" else 1
+                rows.append(
+                    row("dispersion", value, domain=domain, corruption="none", severity=0, metric="output_dispersion/kl", **here)
+                )
+                rows.append(
+                    row(
+                        "shown",
+                        value / 2,
+                        domain=domain,
+                        corruption="none",
+                        severity=0,
+                        metric="relative_invariance/cosine",
+                        **here,
+                    )
+                )
+        if ratio:
+            for severity in range(1, 6):
+                for index, corruption in enumerate(corruptions):
+                    rows.append(
+                        row(
+                            "ratio",
+                            1 - severity / 8 - index / 50,
+                            domain="corrupted",
+                            corruption=corruption,
+                            severity=severity,
+                            **at,
+                        )
+                    )
+                rows.append(
+                    row("ratio", 0.95 - severity / 8, 0.05, domain="corrupted", corruption="all", severity=severity, **at)
+                )
+            rows.append(row("ratio", 0.6, 0.05, domain="corrupted", corruption="all", **at))
+            rows.append(row("trend", -0.12, domain="corrupted", corruption="all", **at))
+        for domain in far:
+            rows.append(row("deviation_ratio", 0.5, 0.1, domain=domain, corruption="none", **at))
+            rows.append(row("dispersion_ratio", 0.4, 0.1, domain=domain, corruption="none", **at))
+    if ratio:
+        rows.append(row("ratio", 0.6, 0.05, comparison="all", domain="corrupted", corruption="all"))
+    rows.append(row("deviation_ratio", 0.5, 0.1, comparison="all", domain="far", corruption="none"))
+    rows.append(row("dispersion_ratio", 0.4, 0.1, comparison="all", domain="far", corruption="none"))
+    thresholds = {"min_ratio": 0, "max_ratio": 1, "max_deviation_ratio": 1.1, "max_dispersion_ratio": 1}
+    return result("K2", thresholds=thresholds), pd.DataFrame(rows)
+
+
+def accuracy(
+    names=("rotation",),
+    metrics=("field_eed/cosine", *METRICS[:2], "output_eed/kl", "output_eed/cosine", "effective_invariance", "consistency"),
+    seeds=3,
+):
+    rows = []
+    runs = {
+        "plain": "trained",
+        "contrastive_plain": "trained",
+        "augmented_rotation": "learned",
+        "steerable_rotation": "hard_coded",
+        "untrained": "untrained",
+        "untrained_scaled": "weight_scaled",
+    }
+    for name in names:
+        at = {"comparison": name, "group": GROUPS.get(name, "dihedral:4")}
+        for metric in metrics:
+            turned = "eed" not in metric
+            for order, (arm, role) in enumerate(runs.items()):
+                epochs = [0] if "untrained" in arm else [1, 5, 10, 40]
+                for seed in range(seeds):
+                    for epoch in epochs:
+                        deviation = 0.05 + 0.1 * order + epoch / 200 + seed / 50
+                        value = 1 - deviation if turned else deviation - (metric.endswith("cosine"))
+                        accuracy = 0.11 + seed / 100 if epoch == 0 else 0.9 - 0.5 / epoch + seed / 100
+                        rows.append(
+                            {"part": "point", "arm": arm, "role": role, "seed": seed, "epoch": epoch, "accuracy": accuracy}
+                            | row("point", value, metric=metric, seeds=1, **at)
+                        )
+                final = 1 - deviation if turned else deviation - (metric.endswith("cosine"))
+                rows.append(row("deviation", final, arm=arm, role=role, metric=metric, seeds=seeds, **at))
+                if role in ("learned", "hard_coded"):
+                    rows.append(row("difference", -0.1, arm=arm, role=role, metric=metric, p_holm=0.01, **at))
+            rows.append(row("spearman", -0.3 + 0.1 * order, 0.2, metric=metric, **at))
+            rows.append(row("kendall", -0.2, 0.2, metric=metric, **at))
+    return result("K3", thresholds={"min_correlation": -0.5}), pd.DataFrame(rows)
+
+
+def distances(names=("rotation",), metrics=tuple(METRICS)):
+    rows = []
+    for name in names:
+        at = {"comparison": name, "group": GROUPS.get(name, "dihedral:4")}
+        for role, value in (("pretrained", 0.96), ("random", 0.94), ("equivariant", 0.97), ("untrained", 0.2)):
+            rows.append(row("accuracy", value, role=role, arm=role, metric="accuracy", **at))
+            for index, metric in enumerate(metrics):
+                value = 0.2 + 0.1 * index if role in ("pretrained", "random") else 0.0
+                rows.append(row("deviation", value - metric.endswith("cosine"), role=role, arm=role, metric=metric, **at))
+        for index, metric in enumerate(metrics):
+            value = -0.5 + 0.2 * index
+            rows.append(row("difference", value / 10, metric=metric, p_holm=0.01, **at))
+            rows.append(row("standardised", value, 0.15, metric=metric, p_holm=0.01 if abs(value) > 0.2 else 0.6, **at))
+        rows.append(row("disagreement", 0.3, 0.1, **at))
+    return result("K4", thresholds={"margin": 0.2}), pd.DataFrame(rows)
+
+
+def objectives(
+    names=("rotation",),
+    metrics=("latent_eed/normalized_cosine", "latent_eed/cosine", "latent_eed/l2", "relative_invariance/cosine"),
+    others=("contrastive_plain", "vicreg_rotation"),
+):
+    rows = []
+    arms = {
+        "plain": "supervised",
+        "contrastive_rotation": "contrastive",
+        **dict.fromkeys(others, "other"),
+        "augmented_rotation": "shown",
+        "steerable_rotation": "equivariant",
+        "untrained": "untrained",
+    }
+    for name in names:
+        at = {"comparison": name, "group": GROUPS.get(name, "dihedral:4")}
+        for order, (arm, role) in enumerate(arms.items()):
+            rows.append(row("accuracy", 0.9 - order / 20, role=role, arm=arm, metric="accuracy", **at))
+            for metric in metrics:
+                value = 0.1 * order - metric.endswith("cosine")
+                rows.append(row("deviation", value, role=role, arm=arm, metric=metric, **at))
+                if role in ("contrastive", "other"):
+                    rows.append(
+                        row(
+                            "difference",
+                            0.2 - 0.1 * order,
+                            arm=arm,
+                            role=role,
+                            metric=metric,
+                            p_holm=0.01 if order == 1 else 0.5,
+                            **at,
+                        )
+                    )
+    return result("K5", thresholds={"min_difference": 0}), pd.DataFrame(rows)
+
+
+BUILDERS = {"layers": layers, "shift": shift, "accuracy": accuracy, "distances": distances, "objectives": objectives}
+
+
+@pytest.fixture
+def by_hand():
+    """Claim figure -> a function that makes a result and a parts table for it."""
+    return BUILDERS
