@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from geed import files
+from geed.allocator import keep_freed_memory
 from geed.data import store
 from geed.errors import GeedError
 from geed.models.build import build, parameter_count
@@ -55,6 +56,7 @@ def train_run(
     Raises:
         GeedError: data or weights that are damaged or do not fit, no such device, or a training that diverges.
     """
+    keep_freed_memory()
     device = _device(device)
     train, validation = store.read(data, "train"), store.read(data, "validation")
     deviation, mean = torch.std_mean(train.images.double(), dim=(0, 2, 3))
@@ -71,7 +73,8 @@ def train_run(
         scale(model, run["initialisation"]["scale"])
     if source is not None:
         take_trunk(model, load(source))
-    epochs = 0 if run["objective"] == "none" else run["training"]["epochs"]
+    objective = run["objective"] if isinstance(run["objective"], str) else run["objective"]["kind"]
+    epochs = 0 if objective == "none" else run["training"]["epochs"]
     if epochs:
         settings = {"run": run, "study": study, "seed": seed, "device": device, "data": files.sha256(data)}
         settings["source"] = None if source is None else files.sha256(source)
