@@ -163,15 +163,15 @@ class Trial:
         """Number of images of an arm."""
         return self._sizes[key]
 
-    def view(self, *, without: int | None = None, small_sample: bool = False, **shifted: Any) -> View:
-        """Resampled means of all staged arms, with a seed left out, intervals for few seeds, or settings shifted."""
+    def view(self, *, without: int | None = None, intervals: str | None = None) -> View:
+        """Resampled means of all staged arms, with a seed left out, or with other `intervals` than the settings'."""
         for images, arms in self._staged.items():
             self._bootstrap.add(images, arms)
         self._staged = {}
-        settings = {**self.settings, **shifted}
-        means = self._bootstrap.means(without=without, small_sample=settings["confidence"] if small_sample else None)
         seeds = tuple(seed for index, seed in enumerate(self.evidence.seeds) if index != without)
-        return View(means, settings, seeds)
+        student = (intervals or self.settings["intervals"]) == "student" and len(seeds) > 1
+        means = self._bootstrap.means(without=without, small_sample=self.settings["confidence"] if student else None)
+        return View(means, self.settings, seeds)
 
     def row(self, part: str, value: Interval | float, **cells: Any) -> None:
         """Add a row to the parts, with the number of seeds."""
@@ -202,7 +202,7 @@ class Trial:
         floor: Mapping[str, float],
         null: Mapping[str, float],
     ) -> Outcome:
-        """Decide, decide again under other thresholds, confidences and seeds, and write the result down.
+        """Decide, decide again under other thresholds, confidences, seeds and intervals, and write the result down.
 
         Args:
             decide: the claim's rule.
@@ -225,6 +225,7 @@ class Trial:
             "ci_low": _number(headline.low),
             "ci_high": _number(headline.high),
             "confidence": self.settings["confidence"],
+            "intervals": self.settings["intervals"],
             "estimate_name": estimate_name,
             "n_seeds": len(view.seeds),
             "n_images": self.n_images,
@@ -243,7 +244,7 @@ class Trial:
         return Outcome(result, self.parts.frame())
 
     def _sensitivity(self, decide: Callable[[View], Decision], thresholds: tuple[str, ...]) -> dict[str, Any]:
-        """The verdict under shifted thresholds, other confidences, with each seed left out, and from intervals for few seeds."""
+        """The verdict under shifted thresholds, other confidences, with each seed left out, and from either kind of interval."""
         full = self.view()
 
         def shifted(**changes: Any) -> str:
@@ -262,16 +263,20 @@ class Trial:
             "without_seed": {str(seed): decide(self.view(without=index)).verdict for index, seed in enumerate(seeds)}
             if len(seeds) > 2
             else {},
-            "small_sample": decide(self.view(small_sample=True)).verdict,
+            "intervals": {kind: decide(self.view(intervals=kind)).verdict for kind in ("percentile", "student")},
         }
 
 
 def roles(entry: Mapping[str, Any], *names: str) -> list[tuple[str, str]]:
-    """(role, run) of every run of the given roles of a comparison; a role holds one run, several or none."""
+    """(role, run) of every run of the given roles of a comparison; a role holds one run, several or none.
+
+    >>> roles({"supervised": "plain", "others": ["crops", "vicreg"]}, "supervised", "others", "shown")
+    [('supervised', 'plain'), ('other', 'crops'), ('other', 'vicreg')]
+    """
     found: list[tuple[str, str]] = []
     for role in names:
         runs = entry.get(role) or []
-        found += [(role, run) for run in ([runs] if isinstance(runs, str) else runs)]
+        found += [(role.removesuffix("s"), run) for run in ([runs] if isinstance(runs, str) else runs)]
     return found
 
 
@@ -301,7 +306,7 @@ def oriented(metric: str, values: Any) -> Any:
 def exact(metric: str) -> float | None:
     """What a network scores that is exactly equivariant under an exact group, where the metric's definition alone says it."""
     name, distance = check(metric)
-    if name in LARGER_IS_MORE_INVARIANT or distance == "normalized_cosine":
+    if name in LARGER_IS_MORE_INVARIANT or name == "accuracy" or distance == "normalized_cosine":
         return None
     return -1.0 if distance == "cosine" else 0.0
 

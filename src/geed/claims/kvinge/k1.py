@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from geed.claims.evidence import Evidence
-from geed.claims.trial import Decision, Outcome, Statistics, Trial, View, mean
+from geed.claims.trial import Decision, Outcome, Statistics, Trial, View, mean, oriented
 from geed.claims.verdicts import OPEN, above, below, given, overall, verdict
 from geed.errors import GeedError
 from geed.metrics.names import check
@@ -32,14 +32,19 @@ def K1(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
         found: Statistics = {}
         for name, matched in layers.items():
 
-            def share(layer: str, match: str, gap: str, name: str = name) -> Array | None:
-                plain, augmented = view.means[name, "plain", layer], view.means[name, "augmented", layer]
-                return view.ratio(plain - augmented, plain - view.means[name, "equivariant", match], view.settings[gap])
+            def share(layer: str, match: str, metric: str, gap: str, name: str = name) -> Array | None:
+                arms = (
+                    view.means[name, "plain", layer],
+                    view.means[name, "augmented", layer],
+                    view.means[name, "equivariant", match],
+                )
+                plain, augmented, equivariant = (oriented(view.settings[metric], draws) for draws in arms)
+                return view.ratio(plain - augmented, plain - equivariant, view.settings[gap])
 
             for layer, match in matched.items():
-                found["layer_share", name, layer] = share(layer, match, "min_layer_gap")
+                found["layer_share", name, layer] = share(layer, match, "layer_metric", "min_layer_gap")
             found["share", name, ""] = mean(found["layer_share", name, layer] for layer in list(matched)[:-1])
-            found["output_share", name, ""] = share("output", "output", "min_output_gap")
+            found["output_share", name, ""] = share("output", "output", "output_metric", "min_output_gap")
         parts = ("share", "output_share")
         both = [name for name in layers if all(found[part, name, ""] is not None for part in parts)]
         return found | {(part, "all", ""): mean(found[part, name, ""] for name in both) for part in parts}

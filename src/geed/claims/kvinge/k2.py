@@ -1,13 +1,14 @@
 """K2: learned invariance generalises mildly to corruptions (a); on far images, apparent invariance can be insensitivity (b)."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
 
 from geed.claims.evidence import Evidence
-from geed.claims.trial import Decision, Outcome, Statistics, Trial, View, mean, oriented
+from geed.claims.trial import Decision, Outcome, Statistics, Trial, View, exact, mean
 from geed.claims.verdicts import FAILS, HOLDS, OPEN, below, between, conjunction, given, overall, verdict
+from geed.errors import GeedError
 from geed.stats.bootstrap import Array
 
 _TEST = (
@@ -26,7 +27,10 @@ def K2(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
     """
     trial = Trial("K2", settings, evidence, study)
     comparisons = settings["comparisons"]
-    oriented(settings["metric"], 0.0)  # refuses a metric that does not measure invariance
+    if exact(settings["metric"]) != 0:
+        raise GeedError(
+            f"claims.K2.metric: expected a deviation that is 0 for an invariant network, for ratios, found {settings['metric']}"
+        )
     conditions = {name: _stage(trial, name, entry) for name, entry in comparisons.items()}
     far = [(name, domain) for name, entry in comparisons.items() for domain in entry["far"]]
 
@@ -37,7 +41,7 @@ def K2(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
 
             def gain(*where: Any, name: str = name) -> Array:
                 plain, augmented = (view.means[name, role, "deviation", *where] for role in ("plain", "augmented"))
-                return oriented(view.settings["metric"], plain - augmented)
+                return plain - augmented
 
             clean = gain("clean", "none", 0)
             r = {at: view.ratio(gain("corrupted", *at), clean, view.settings["min_clean_gap"]) for at in known}
@@ -103,10 +107,11 @@ def K2(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
             cells |= {"domain": _evaluation(entry, domain), "corruption": corruption, "severity": severity}
             metric = settings["dispersion_metric" if part == "dispersion_ratio" else "metric"]
             trial.row(part, view.interval(draws), metric=metric, **cells)
-    for key, draws in view.means.items():
+    for key, draws in {**view.means, **_over_corruptions(view.means)}.items():
         name, role, part, domain, corruption, severity = key
         entry = comparisons[name]
-        cells = {"comparison": name, "group": entry["group"], "role": role, "arm": entry[role], "n_images": trial.size(key)}
+        size = trial.size((*key[:4], *conditions[name][0]) if domain == "corrupted" else key)
+        cells = {"comparison": name, "group": entry["group"], "role": role, "arm": entry[role], "n_images": size}
         cells |= {"domain": _evaluation(entry, domain), "corruption": corruption, "severity": severity}
         cells |= {"metric": {"deviation": settings["metric"], "dispersion": settings["dispersion_metric"]}.get(part, part)}
         trial.row(part if part in ("deviation", "dispersion") else "shown", view.interval(draws), **cells)
@@ -155,6 +160,16 @@ def _stage(trial: Trial, name: str, entry: Mapping[str, Any]) -> list[tuple[str,
                         trial.arm((name, role, part, domain, corruption, severity), run, metric, **where, **at)
         trial.note_accuracy(run, group=entry["group"], evaluation=entry["evaluation"])
     return conditions
+
+
+def _over_corruptions(means: Mapping[Hashable, Array]) -> Statistics:
+    """Arm means on corrupted images, averaged over corruptions at each severity and over all of them (severity None)."""
+    found: dict[tuple, list[Array]] = {}
+    for (name, role, part, domain, _, severity), draws in means.items():
+        if domain == "corrupted":
+            for step in (severity, None):
+                found.setdefault((name, role, part, domain, "all", step), []).append(draws)
+    return {key: np.mean(draws, axis=0) for key, draws in found.items()}
 
 
 def _slope(r: Mapping[tuple[str, int], Array | None]) -> Array | None:

@@ -10,6 +10,7 @@ from geed.errors import GeedError
 from geed.metrics.names import check
 
 _ROLES = ("supervised", "contrastive", "others", "shown", "equivariant", "untrained")
+_RIVALS = ("contrastive", "other")
 _TEST = (
     "The contrastive network with augmentation from the group deviates less than the supervised one (difference above "
     "{min_difference:g}, Holm-corrected), and no other self-supervised network does."
@@ -29,18 +30,18 @@ def K5(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
 
     def tests(view: View) -> dict[tuple, float]:
         """Holm-corrected p-values of the differences that decide, against the smallest difference that counts."""
-        found = view.differences("supervised", minus=("contrastive", "others"))
+        found = view.differences("supervised", minus=_RIVALS)
         return corrected(
             view, {key: draws - view.settings["min_difference"] for key, draws in found.items() if key[3] == deciding}
         )
 
     def decide(view: View) -> Decision:
-        p, found = tests(view), view.differences("supervised", minus=("contrastive", "others"))
+        p, found = tests(view), view.differences("supervised", minus=_RIVALS)
         signs = {key: sign(found[key][0] - view.settings["min_difference"], p[key], view.level) for key in p}
         parts, notes = {}, []
         for name in comparisons:
             contrastive = next(value for key, value in signs.items() if key[:2] == (name, "contrastive"))
-            rivals = [key[2] for key, value in signs.items() if key[:2] == (name, "others") and value == HOLDS]
+            rivals = [key[2] for key, value in signs.items() if key[:2] == (name, "other") and value == HOLDS]
             parts[name] = verdict(OPEN if contrastive == HOLDS and rivals else contrastive, [contrastive])
             if rivals:
                 notes.append(f"{name}: also more invariant than the supervised network: {', '.join(rivals)}.")
@@ -48,7 +49,9 @@ def K5(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
 
     view = trial.view()
     trial.arm_rows(view)
-    trial.difference_rows(view, view.differences("supervised", minus=_ROLES[1:]), tests(view))
+    trial.difference_rows(
+        view, view.differences("supervised", minus=("contrastive", "other", "shown", "equivariant", "untrained")), tests(view)
+    )
     return trial.outcome(
         decide,
         estimate_name=f"d, {deciding} of the supervised network − that of the contrastive one with augmentation from the group",
