@@ -21,7 +21,7 @@ def collect(results: Sequence[Mapping[str, Any]], expected: Sequence[str] = ()) 
     by_id = {result["id"]: result for result in results}
     rows = []
     for claim in dict.fromkeys([*expected, *by_id]):
-        result = by_id.get(claim, {"verdict": "missing"})
+        result = by_id.get(claim, dict.fromkeys(("estimate_name", "statement", "scale"), "") | {"verdict": "missing"})
         rows.append(
             {"claim": claim, **{key: result.get(key) for key in COLUMNS[1:-1]}, "command": command(claim, result.get("scale"))}
         )
@@ -31,7 +31,7 @@ def collect(results: Sequence[Mapping[str, Any]], expected: Sequence[str] = ()) 
 
 def command(claim: str, study: str | None) -> str:
     """What rebuilds a claim; the demo study is the default config."""
-    overlay = f" --configfile workflow/studies/{study}.yaml" if study not in (None, "demo") else ""
+    overlay = f" --configfile workflow/studies/{study}.yaml" if study not in (None, "", "demo") else ""
     return f"snakemake --cores 2{overlay} claim_{claim}"
 
 
