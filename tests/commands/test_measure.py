@@ -128,7 +128,9 @@ def test_many_layers_are_summarised_by_their_extremes(here, capsys):
         "    return nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(64, 10))\n"
     )
     assert run(model="deep:net", layers="conv", metrics="channel_eed") == 0
-    shown = capsys.readouterr().out.split("channel_eed/cosine of 20 layers: the 6 least and the 6 most invariant")[1]
+    shown = capsys.readouterr().out.split(
+        "channel_eed/cosine of 20 layers: the 6 that deviate most, then the 6 that deviate least"
+    )[1]
     values = [float(line.split()[1]) for line in shown.splitlines() if line.strip()[:1].isdigit() and "images" not in line]
     table = sorted(files.read_table("table.csv")["value"].astype(float), reverse=True)
     assert values == pytest.approx(table[:6] + table[-6:], rel=1e-3)

@@ -225,7 +225,7 @@ def _summary(table: "pd.DataFrame", untrained: "pd.DataFrame | None") -> str:
         if len(rows) > 2 * SHOWN:
             ranked = rows.sort_values("value", ascending=rows["metric"].iloc[0] in LARGER_IS_MORE_INVARIANT, kind="stable")
             rows = ranked.iloc[[*range(SHOWN), *range(-SHOWN, 0)]]
-            heading += f": the {SHOWN} least and the {SHOWN} most invariant"
+            heading += f": the {SHOWN} that deviate most, then the {SHOWN} that deviate least"
         blocks.append(_grid(heading, "layer", rows, columns))
     missing = table[table["value"].isna() & ~table["layer"].isin(layers["layer"])].drop_duplicates("layer")
     if len(missing):
