@@ -16,7 +16,7 @@ from geed.training.loop import fit
 TARGET = 0.95
 # name, image size, channels, training images, widths of the network, batch size
 CASES = [("digits", 15, 1, 970, [12, 24, 24, 24], 32), ("MNIST", 29, 1, 768, [16, 32, 32, 32], 64)]
-EPOCHS = 2
+EPOCHS = 5
 
 
 def network(size, channels, widths):
