@@ -8,9 +8,10 @@ from synthetic import C4, settings
 from geed.claims import parts as claim_parts
 from geed.claims import table
 from geed.claims.decision import CLAIMS, decide, evaluate
-from geed.claims.settings import evaluations, metrics, references, runs
+from geed.claims.settings import evaluations, metrics
 from geed.errors import GeedError
 from geed.files import read_json, sha256
+from geed.metrics.names import CONTROLS
 from geed.stats.bootstrap import Interval
 
 ROOT = Path(__file__).parents[2]
@@ -76,30 +77,15 @@ def test_every_claim_of_the_schema_can_be_decided_and_the_other_way_round():
     assert set(schema["properties"]) == set(CLAIMS)
 
 
-def test_the_demo_study_names_what_it_has():
-    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    assert set(config["claims"]) == set(CLAIMS)
-    for claim, given in config["claims"].items():
-        for kind, path, name in references(claim, given):
-            if kind == "run":
-                assert name in config["runs"], (claim, path)
-        if claim.startswith("K"):
-            whole = settings(claim, **given)
-            assert set(runs(claim, whole)) <= set(config["runs"])
-            assert "clean" in evaluations(claim, whole)
-            assert "accuracy" in metrics(whole)
+def test_the_demo_study_decides_every_claim_and_measures_what_it_needs():
+    from geed.study import plan
 
-
-def test_references_say_kind_and_place():
-    found = list(references("K5", settings("K5", comparisons={"rotation": COMPARISON})))
-    assert ("group", "comparisons.rotation.group", C4) in found
-    assert ("run", "comparisons.rotation.others", "crops") in found
-    assert ("evaluation", "comparisons.rotation.evaluation", "clean") in found
-    assert list(references("P31", {"groups": ["reflections"]})) == [("group", "groups.0", "reflections")]
-
-
-def test_a_network_without_fields_is_measured_channelwise():
-    assert {"field_eed/cosine", "channel_eed/cosine"} <= metrics({"metrics": ["field_eed/cosine"]})
+    study = plan.load([ROOT / "config.yaml"], ROOT / "workflow/schemas", {})
+    assert set(study.claims) == set(CLAIMS)
+    for claim, given in study.claims.items():
+        measured = {metric for name in evaluations(given) for metric in study.evaluations[name]["metrics"]}
+        controls = {f"{name}/{distance}" for name, known in CONTROLS.items() for distance in known}
+        assert metrics(given) <= measured | controls or claim.startswith("P")
 
 
 def test_table_lists_every_claim_and_those_that_are_missing(measurements, tmp_path):

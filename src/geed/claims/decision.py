@@ -122,7 +122,7 @@ def decide(
         measurements,
         seeds,
         metrics=claim_settings.metrics(settings),
-        evaluations=claim_settings.evaluations(claim, settings),
+        evaluations=claim_settings.evaluations(settings),
     )
     outcome = evaluate(claim, settings, evidence, study)
     write_table(parts, outcome.parts)
