@@ -139,7 +139,7 @@ class _Recorder:
         """Listen to the layers; stop listening whatever happens."""
         with contextlib.ExitStack() as stack:
             if any(metric.of_layers for metric in self.metrics):
-                for name in self.names:
+                for name in {**dict.fromkeys(self.names), **self.actions}.keys() - {""}:
                     handle = model.get_submodule(name).register_forward_hook(functools.partial(self._see_layer, name))
                     stack.callback(handle.remove)
             yield
@@ -171,9 +171,11 @@ class _Recorder:
         if layer not in (seen := self._seen.setdefault(name, [])):
             seen.append(layer)
         order = self.group.order
-        adapted = adapt(result, self._layout, name, self._n * order)
-        if name in self.actions:
+        if name in self.actions and self._by_kind["action"]:
             self._see_action(layer, getattr(result, "tensor", result), self.actions[name])
+        if name not in self.names:
+            return
+        adapted = adapt(result, self._layout, name, self._n * order)
         if adapted.kind == "unsupported":
             for metric in self._by_kind["map"] + self._by_kind["vector"]:
                 self.notes[metric, layer] = adapted.reason
@@ -399,7 +401,7 @@ def _check_arguments(
 
 
 def _layer_names(model: nn.Module, layers: Sequence[str] | None, actions: Mapping[str, Action]) -> list[str]:
-    """The layers to listen to, those with actions included, in the order of the request."""
+    """The layers to measure, in the order of the request."""
     known = [name for name, _ in model.named_modules() if name]
     chosen = leaves(model) if layers is None else [layers] if isinstance(layers, str) else list(layers)
     for name in [*chosen, *actions]:
