@@ -294,7 +294,37 @@ def objectives(
     return result("K5", thresholds={"min_difference": 0}), pd.DataFrame(rows)
 
 
-BUILDERS = {"layers": layers, "shift": shift, "accuracy": accuracy, "distances": distances, "objectives": objectives}
+def factors(groups=("rotations:4", "reflections", "translations:x=3"), constructions=5):
+    rows = []
+    for group in groups:
+        for construction in range(constructions):
+            for role, features in (("cancelling", 1.2), ("invariant_features", 1e-16)):
+                here = {"group": group, "role": role, "construction": construction, "n_images": 8}
+                rows.append({"part": "features", "estimate": features, **here})
+                rows.append({"part": "output", "estimate": 0.0 if group == "reflections" else 3e-16, **here})
+    claim = {"id": "P31", "verdict": "reproduced", "thresholds": {"tolerance": 1e-12, "min_deviation": 0.1}}
+    return claim, pd.DataFrame(rows)
+
+
+def perturbations(groups=("rotations:4", "reflections"), constructions=5):
+    rows = [
+        {"part": "deviation", "group": group, "construction": construction, "epsilon": size, "estimate": max(2 * size, 4e-16)}
+        for group in groups
+        for construction in range(constructions)
+        for size in (0.0, 0.001, 0.01, 0.1)
+    ]
+    return {"id": "P32", "verdict": "reproduced", "thresholds": {"tolerance": 1e-12}}, pd.DataFrame(rows)
+
+
+BUILDERS = {
+    "layers": layers,
+    "shift": shift,
+    "accuracy": accuracy,
+    "distances": distances,
+    "objectives": objectives,
+    "factors": factors,
+    "perturbations": perturbations,
+}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from geed.figures import style, tables
+from geed.figures.tables import LEVEL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -10,7 +11,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ROLES = ("pretrained", "random", "equivariant", "untrained")
-LEVEL = 0.05  # a Holm-corrected p below it fills the marker
 
 
 def figure(result: dict[str, Any], parts: "pd.DataFrame") -> "Figure":
@@ -24,16 +24,16 @@ def figure(result: dict[str, Any], parts: "pd.DataFrame") -> "Figure":
     """
     rows = tables.needed(parts, "standardised", result["id"])
     blocks = {pair: rows[rows["comparison"] == pair[0]] for pair in tables.comparisons(rows)}
-    drawing = style.new(style.PAGE, sum(0.3 * len(block) + 0.75 for block in blocks.values()))
+    drawing = style.new(style.PAGE, sum(0.38 * len(block) + 0.75 for block in blocks.values()))
     figures = drawing.subfigures(
-        len(blocks), 1, squeeze=False, height_ratios=[0.3 * len(block) + 0.75 for block in blocks.values()]
+        len(blocks), 1, squeeze=False, height_ratios=[0.38 * len(block) + 0.75 for block in blocks.values()]
     )
     for (pair, block), part in zip(blocks.items(), figures[:, 0], strict=True):
-        grid = part.add_gridspec(len(block), 2, width_ratios=[1.5, 1])
+        grid = part.add_gridspec(len(block), 3, width_ratios=[1.5, 0.04, 1])
         forest = part.add_subplot(grid[:, 0])
         _forest(forest, result, block, f"{tables.comparison_label(*pair)}: pretrained − random")
         for index, (_, row) in enumerate(block.iterrows()):
-            _values(part.add_subplot(grid[index, 1]), parts, row, head=index == 0, foot=index == len(block) - 1)
+            _values(part.add_subplot(grid[index, 2]), parts, row, head=index == 0, foot=index == len(block) - 1)
     shown = tables.select(parts, "deviation")
     handles = style.key([name for name in _ROLES if name in set(shown["role"])], lines=False)
     style.finish(drawing, _title(rows), _caption(result, parts, rows), handles)
@@ -47,20 +47,9 @@ def _forest(axes: "Axes", result: dict[str, Any], rows: "pd.DataFrame", head: st
     axes.axvline(0, color=style.BLACK, linewidth=0.7, zorder=1)
     look = style.Role("", style.BLACK, "o")
     for place, (_, row) in enumerate(rows.iterrows()):
-        style.points(
-            axes,
-            [place],
-            [row["estimate"]],
-            [row["ci_low"]],
-            [row["ci_high"]],
-            look,
-            horizontal=True,
-            filled=bool(row["p_holm"] < LEVEL),
-        )
-    reach = 1.08 * max(
-        abs(edge) for edge in (*axes.get_xlim(), *rows["ci_low"].fillna(0), *rows["ci_high"].fillna(0), 2 * (margin or 0))
-    )
-    axes.set_xlim(-reach, reach)
+        style.points(axes, [place], tables.spans(row), look, horizontal=True, filled=bool(row["p_holm"] < LEVEL))
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, -2.5 * (margin or 0)), max(high, 2.5 * (margin or 0)))
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(
         range(len(rows)), [tables.metric_label(tables.metric_id(row)) for _, row in rows.iterrows()], size=style.MEDIUM
@@ -68,10 +57,9 @@ def _forest(axes: "Axes", result: dict[str, Any], rows: "pd.DataFrame", head: st
     axes.tick_params(left=False)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
-    axes.set_xlabel(
-        "← pretrained more invariant     |     random more invariant →\nStandardised difference (standard deviations over images)"
-    )
-    style.panel_label(axes, head)
+    axes.set_xlabel("Standardised difference (standard deviations over images)")
+    style.panel_label(axes, f"{head}\n← pretrained more invariant")
+    axes.set_title("random more invariant →", loc="right", linespacing=1.25)
 
 
 def _values(axes: "Axes", parts: "pd.DataFrame", row: "pd.Series", *, head: bool, foot: bool) -> None:
@@ -80,9 +68,7 @@ def _values(axes: "Axes", parts: "pd.DataFrame", row: "pd.Series", *, head: bool
     present = [name for name in _ROLES if name in set(rows["role"])]
     for place, name in enumerate(present):
         mine = rows[rows["role"] == name]
-        style.points(
-            axes, [place] * len(mine), mine["estimate"], mine["ci_low"], mine["ci_high"], style.role(name), horizontal=True
-        )
+        style.points(axes, [place] * len(mine), tables.spans(mine), style.role(name), horizontal=True, markersize=3.2)
     axes.set_ylim(max(len(present), 1) - 0.4, -0.6)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
@@ -90,7 +76,7 @@ def _values(axes: "Axes", parts: "pd.DataFrame", row: "pd.Series", *, head: bool
     axes.locator_params(axis="x", nbins=4)
     axes.tick_params(labelsize=style.SMALL, pad=1)
     if head:
-        style.panel_label(axes, "Deviation, each on its own scale")
+        style.panel_label(axes, "Deviation, each distance\non its own scale")
     if foot:
         axes.set_xlabel("in the units of the distance")
 
@@ -114,7 +100,6 @@ def _caption(result: dict[str, Any], parts: "pd.DataFrame", rows: "pd.DataFrame"
     ]
     shown = f"Accuracy: {', '.join(accuracies)}. " if accuracies else ""
     return (
-        f"Both networks were fine-tuned alike. Filled: differs from zero after Holm's correction (5 %), open: does "
-        f"not{shaded}. Right: larger = less invariant. "
-        f"{shown}{tables.sample(result, rows)}"
+        f"Both networks were fine-tuned alike. Filled: differs from zero after Holm's correction (5 %), open: does not{shaded}. "
+        f"Right: larger = less invariant. {shown}{tables.sample(result, rows)}"
     )

@@ -4,10 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from geed.errors import GeedError, nearest
-from geed.figures import accuracy, distances, layers, objectives, overview, shift, style, tables
+from geed.figures import accuracy, distances, factors, layers, objectives, overview, perturbations, shift, style, tables
 
 # Figures drawn from a claim's result and parts; `overview` is drawn from recorded activations.
-CLAIM_FIGURES = {"layers": layers, "shift": shift, "accuracy": accuracy, "distances": distances, "objectives": objectives}
+CLAIM_FIGURES = {
+    "layers": layers,
+    "shift": shift,
+    "accuracy": accuracy,
+    "distances": distances,
+    "objectives": objectives,
+    "factors": factors,
+    "perturbations": perturbations,
+}
 
 
 def draw(name: str, inputs: Mapping[str, Path], pdf: Path, png: Path) -> None:

@@ -49,7 +49,7 @@ def figure(result: dict[str, Any], parts: "pd.DataFrame") -> "Figure":
     low, high = shared["shares"].get_ylim()
     shared["shares"].set_ylim(min(low, -0.1), max(high, 1.1))
     present = [name for name in _ROLES if name in set(rows["role"])]
-    style.finish(drawing, _title(parts), _caption(result, parts, rows), style.key(present))
+    style.finish(drawing, _title(parts), _caption(result, parts, rows), style.key(sorted(present, key=list(style.ROLES).index)))
     return drawing
 
 
@@ -59,12 +59,9 @@ def _deviation(axes: "Axes", parts: "pd.DataFrame", comparison: str, *, first: b
         rows = tables.select(parts, "deviation", comparison=comparison, role=name).sort_values("depth")
         if len(rows):
             metric = metric or tables.metric_id(rows.iloc[0])
-            style.points(axes, rows["depth"], rows["estimate"], rows["ci_low"], rows["ci_high"], style.role(name), line=True)
-    floor = tables.exact(metric)
-    if floor is not None:
-        axes.axhline(floor, color=style.BLACK, linewidth=0.7, linestyle=(0, (1, 1)), zorder=1)
-    axes.set_xlim(0, 1.06)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+            style.points(axes, rows["depth"], tables.spans(rows), style.role(name), line=True)
+    style.rule(axes, tables.exact(metric), "exact")
+    style.depth_axis(axes)
     style.panel_label(axes, title)
     if first:
         axes.set_ylabel(
@@ -82,10 +79,9 @@ def _output(axes: "Axes", parts: "pd.DataFrame", comparison: str, *, last: bool)
         row = tables.one(parts, "output", comparison=comparison, role=name)
         if row is not None:
             metric = tables.metric_id(row)
-            style.points(axes, [place], [row["estimate"]], [row["ci_low"]], [row["ci_high"]], style.role(name))
+            style.points(axes, [place], tables.spans(row), style.role(name))
             place += 1
-    if tables.exact(metric) is not None:
-        axes.axhline(tables.exact(metric), color=style.BLACK, linewidth=0.7, linestyle=(0, (1, 1)), zorder=1)
+    style.rule(axes, tables.exact(metric), "exact")
     _right(axes)
     axes.set_xlim(-0.7, max(place, 1) - 0.3)
     if last:
@@ -100,24 +96,14 @@ def _shares(axes: "Axes", result: dict[str, Any], parts: "pd.DataFrame", compari
     look = style.role("augmented")
     for inside, chosen in ((True, rows[rows["depth"] < 1]), (False, rows[rows["depth"] >= 1])):
         if len(chosen):
-            style.points(axes, chosen["depth"], chosen["estimate"], chosen["ci_low"], chosen["ci_high"], look, filled=inside)
+            style.points(axes, chosen["depth"], tables.spans(chosen), look, filled=inside)
     if share is None:
-        axes.text(
-            0.5,
-            0.5,
-            "no share: the gap between\nplain and equivariant is small",
-            transform=axes.transAxes,
-            ha="center",
-            va="center",
-            size=style.SMALL,
-        )
+        style.note(axes, "no share: the gap between\nplain and equivariant is small")
     else:
         axes.fill_between([0, 1.06], share["ci_low"], share["ci_high"], color=look.colour, alpha=0.2, linewidth=0)
         axes.plot([0, 1.06], [share["estimate"]] * 2, color=look.colour, linewidth=0.9)
-    _threshold(axes, result, "max_layer_share")
-    axes.set_xlim(0, 1.06)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
-    axes.set_xlabel("Relative depth of the layer")
+    style.rule(axes, result.get("thresholds", {}).get("max_layer_share"), "threshold")
+    style.depth_axis(axes, "Relative depth")
     output = tables.one(parts, "output_share", comparison=comparison)
     style.panel_label(axes, f"s = {tables.interval(share)}\no = {tables.interval(output)}")
     if first:
@@ -129,18 +115,12 @@ def _shares(axes: "Axes", result: dict[str, Any], parts: "pd.DataFrame", compari
 def _output_share(axes: "Axes", result: dict[str, Any], parts: "pd.DataFrame", comparison: str) -> None:
     share = tables.one(parts, "output_share", comparison=comparison)
     if share is not None:
-        style.points(axes, [0], [share["estimate"]], [share["ci_low"]], [share["ci_high"]], style.role("augmented"))
-    _threshold(axes, result, "min_output_share")
+        style.points(axes, [0], tables.spans(share), style.role("augmented"))
+    style.rule(axes, result.get("thresholds", {}).get("min_output_share"), "threshold")
     _right(axes)
     axes.tick_params(labelright=False)
     axes.set_xlim(-1, 1)
     axes.set_xlabel("Output")
-
-
-def _threshold(axes: "Axes", result: dict[str, Any], name: str) -> None:
-    threshold = result.get("thresholds", {}).get(name)
-    if threshold is not None:
-        axes.axhline(threshold, color=style.BLACK, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
 
 
 def _right(axes: "Axes") -> None:
@@ -168,11 +148,10 @@ def _caption(result: dict[str, Any], parts: "pd.DataFrame", rows: "pd.DataFrame"
         for name in tables.values(accuracies["role"])
     )
     return (
-        "Larger = less equivariant; dotted line: exactly equivariant. Layers of the equivariant network are measured by "
-        "their declared fields, or channel by "
-        "channel as in Eq. 5 of Kvinge et al. 2022. Share: (plain − augmented) ÷ (plain − equivariant); band: s, the mean "
-        "of the filled points "
-        "(the last layer, open, stays out); dashed: threshold of the verdict. "
+        "Larger = less equivariant; dotted: exactly equivariant. Layers of the equivariant network are measured by their "
+        "declared fields, or channel by channel as in Eq. 5 of Kvinge et al. 2022. Share: (plain − augmented) ÷ (plain − "
+        "equivariant), of layers where the denominator is reliably above its least gap. Line and band: s, the mean of the filled "
+        "points (the last layer, open, stays out). Dashed: threshold of the verdict. "
         + (f"Mean accuracy: {shown}. " if shown else "")
         + tables.sample(result, rows)
     )

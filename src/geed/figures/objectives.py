@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from geed.figures import style, tables
-from geed.figures.distances import LEVEL
+from geed.figures.tables import LEVEL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +25,7 @@ def figure(result: dict[str, Any], parts: "pd.DataFrame") -> "Figure":
     accurate = len(tables.select(parts, "accuracy")) > 0
     heights = [0.2 * len(arms) + 0.65 for arms in blocks.values()]
     drawing = style.new(style.PAGE, sum(heights))
+    drawing.get_layout_engine().set(wspace=0.06)
     grid = drawing.add_gridspec(len(blocks), len(metrics) + accurate, height_ratios=heights)
     for row, (pair, arms) in enumerate(blocks.items()):
         for column, metric in enumerate(metrics):
@@ -59,16 +60,7 @@ def _panel(axes: "Axes", parts: "pd.DataFrame", rows: "pd.DataFrame", arms: list
                 parts, "difference", comparison=row["comparison"], arm=arm, metric=row["metric"], distance=row["distance"]
             )
             sure = test is None or not test["p_holm"] >= LEVEL
-            style.points(
-                axes,
-                [place],
-                [row["estimate"]],
-                [row["ci_low"]],
-                [row["ci_high"]],
-                style.role(role),
-                horizontal=True,
-                filled=sure,
-            )
+            style.points(axes, [place], tables.spans(row), style.role(role), horizontal=True, filled=sure)
             if role == "supervised" and metric != "accuracy":
                 axes.axvline(row["estimate"], color=style.role(role).colour, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
     axes.set_ylim(len(arms) - 0.4, -0.6)
@@ -104,21 +96,19 @@ def _title(parts: "pd.DataFrame", metrics: list[str]) -> str:
     name, _, distance = metrics[0].partition("/")
     tested = tables.select(parts, "difference", metric=name, distance=distance)
     tested = tested[tested["p_holm"].notna()]
-    more = tables.values(tested[(tested["estimate"] > 0) & (tested["p_holm"] < LEVEL)]["arm"])
-    not_more = [arm for arm in tables.values(tested["arm"]) if arm not in more]
-    found = f"More invariant features than the supervised network ({tables.metric_label(metrics[0])}): {_list(more)}"
-    return f"{found}; not more invariant: {_list(not_more)}" if not_more else found
-
-
-def _list(arms: list[str]) -> str:
-    return ", ".join(map(tables.words, arms)) or "none"
+    several = len(set(tested["comparison"])) > 1
+    names = tested["arm"].map(tables.words) + (" (" + tested["comparison"].map(tables.words) + ")" if several else "")
+    more = (tested["estimate"] > 0) & (tested["p_holm"] < LEVEL)
+    found = f"Features more invariant than the supervised network's ({tables.metric_label(metrics[0])}): "
+    if not more.any():
+        return f"{found}none of {', '.join(names)}" if len(names) else f"{found}not tested"
+    return found + ", ".join(names[more]) + (f", but not {', '.join(names[~more])}" if not more.all() else "")
 
 
 def _caption(result: dict[str, Any], rows: "pd.DataFrame", compared: list[tuple[str, str]]) -> str:
     about = f"{tables.comparison_label(*compared[0])}. " if len(compared) == 1 else ""
     return (
-        f"{about}Dashed: the supervised network. Open markers: no difference from it after Holm's correction (5 %). "
-        f"'Equivariant by construction' is the floor, "
-        f"'untrained' the null. The accuracy of a self-supervised network is that of a linear classifier on its features. "
-        f"{tables.sample(result, rows)}"
+        f"{about}Dashed: the supervised network. Open markers: no difference from it after Holm's correction (5 %). 'Equivariant "
+        "by construction' is the floor, 'untrained' the null. M: mean cosine of different images. The accuracy of a "
+        f"self-supervised network is that of a linear classifier on its features. {tables.sample(result, rows)}"
     )

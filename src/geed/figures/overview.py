@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LOOKS = ("plain", "augmented", "equivariant", "other", "contrastive", "pretrained")  # of the runs, in their order
+_WORDS = {"raw": "raw channels", "field": "by its fields"}
 _TILE, _GAP = 1.0, 0.12  # pictures, and the space between them
 _Z = 1.96
 
@@ -46,38 +47,28 @@ def figure(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> "Figur
     Left: the image's orbit, and in each network's first and middle layer the feature map of every element, brought back by g⁻¹;
     equal pictures are equivariance. Right: deviation by depth.
     """
-    rows = [
-        (run, index, version)
-        for index, run in enumerate(about["runs"])
-        for version in ("raw", "field")
-        if version in run["layers"][0]["versions"]
-    ]
-    columns = max(len(run["layers"]) for run in about["runs"])
-    drawing = style.new(style.PAGE, 0.72 * (len(rows) + 1) + 0.2)
-    left, right = drawing.subfigures(1, 2, width_ratios=[1, 0.36])
-    grid = left.add_gridspec(len(rows) + 1, columns + 1, width_ratios=[0.24 * columns, *[1] * columns])
+    runs = about["runs"]
+    rows = [(index, version, _look(run, index, version)) for index, run in enumerate(runs) for version in _versions(run)]
+    columns = max(len(run["layers"]) for run in runs)
+    drawing = style.new(style.PAGE, 0.67 * (len(rows) + 1) + 0.2)
+    left, right = drawing.subfigures(1, 2, width_ratios=[1, 0.3])
+    grid = left.add_gridspec(len(rows) + 1, columns + 1, width_ratios=[0.22 * columns, *[1] * columns])
     images = arrays["images"]
-    for column in range(columns):
+    images = images[:, 0] if images.shape[1] == 1 else np.moveaxis(images, 1, -1)
+    _label(left.add_subplot(grid[0, 0]), f"gx, orbit under {tables.group_label(about['group'])}")
+    for column, layer in enumerate(("First", "Middle")[:columns]):
         axes = left.add_subplot(grid[0, column + 1])
-        _strip(axes, images[:, 0] if images.shape[1] == 1 else np.moveaxis(images, 1, -1), about["elements"], "gray")
-        place = {layer["depth"] for run in about["runs"] for layer in run["layers"][column : column + 1]}
-        depth = f"at depth {place.pop():.2g}" if len(place) == 1 else ""
-        style.panel_label(
-            axes,
-            f"{'First' if column == 0 else 'Middle'} layer, {depth}"
-            if depth
-            else f"{'First' if column == 0 else 'Middle'} layer",
-        )
-    _label(left.add_subplot(grid[0, 0]), f"gx: orbit under {tables.group_label(about['group'])}")
-    for row, (run, index, version) in enumerate(rows, start=1):
-        declared = len(run["layers"][0]["versions"]) > 1
-        note = {"raw": ",\nraw channels", "field": ",\nby its fields"}[version] if declared else ""
-        _label(left.add_subplot(grid[row, 0]), tables.words(run["name"]) + note, _look(index).colour)
-        for column, layer in enumerate(run["layers"]):
-            maps, deviation = arrays[f"{index}.{layer['name']}.{version}"], arrays[f"{index}.{layer['name']}.{version}.deviation"]
-            _strip(left.add_subplot(grid[row, column + 1]), maps, [tables.number(value) for value in deviation], "viridis")
+        _strip(axes, images, [_short(name) for name in about["elements"]], "gray")
+        depths = {f"{run['layers'][column]['depth']:.2g}" for run in runs if column < len(run["layers"])}
+        style.panel_label(axes, f"{layer} layer (depth {', '.join(sorted(depths))})")
+    for row, (index, version, look) in enumerate(rows, start=1):
+        _label(left.add_subplot(grid[row, 0]), look.label.replace(", ", ",\n"), look.colour)
+        for column, layer in enumerate(runs[index]["layers"]):
+            maps = arrays[f"{index}.{layer['name']}.{version}"]
+            deviations = arrays[f"{index}.{layer['name']}.{version}.deviation"]
+            _strip(left.add_subplot(grid[row, column + 1]), maps, [tables.number(value) for value in deviations], "viridis")
     _profile(right.subplots(), about, arrays, rows)
-    style.finish(drawing, _title(about, arrays), _caption(about), [])
+    style.finish(drawing, _title(about, arrays), _caption(about), style.key(look for _, _, look in rows))
     return drawing
 
 
@@ -100,47 +91,53 @@ def _label(axes: "Axes", text: str, colour: str = style.BLACK) -> None:
 
 
 def _profile(
-    axes: "Axes", about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], rows: list[tuple[Mapping[str, Any], int, str]]
+    axes: "Axes", about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], rows: list[tuple[int, str, style.Role]]
 ) -> None:
-    for run, index, version in rows:
-        values = arrays[f"{index}.profile.{version}"]
-        depth = (np.arange(len(values)) + 1) / len(values)
-        look = _look(index)
-        if version == "raw" and len(run["layers"][0]["versions"]) > 1:
-            look = style.Role(look.label, look.colour, look.marker, ":", filled=False)
-        style.points(
-            axes, depth, values[:, 0], values[:, 0] - _Z * values[:, 1], values[:, 0] + _Z * values[:, 1], look, line=True
-        )
-    axes.axhline(-1, color=style.BLACK, linewidth=0.7, linestyle=(0, (1, 1)), zorder=1)
-    axes.set_xlim(0, 1.06)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
-    axes.set_xlabel("Relative depth of the layer")
-    axes.set_ylabel("Deviation (channelwise, −cosine)")
+    for index, version, look in rows:
+        value, reach = arrays[f"{index}.profile.{version}"].T * [[1], [_Z]]
+        depth = (np.arange(len(value)) + 1) / len(value)
+        style.points(axes, depth, np.stack([value, value - reach, value + reach], axis=1), look, line=True)
+    style.rule(axes, -1, "exact")
+    style.depth_axis(axes, "Relative depth")
+    axes.set_ylabel("Deviation of the layer (channelwise, −cosine)")
     style.panel_label(axes, f"{about['n_images']:,} test images")
 
 
-def _look(index: int) -> style.Role:
-    return style.role(_LOOKS[index % len(_LOOKS)])
+def _versions(run: Mapping[str, Any]) -> list[str]:
+    return run["layers"][0]["versions"]
+
+
+def _look(run: Mapping[str, Any], index: int, version: str) -> style.Role:
+    """Runs take colours in their order; raw channels of a network with declared fields are open and dotted."""
+    look = style.role(_LOOKS[index % len(_LOOKS)])
+    declares = "field" in _versions(run)
+    raw = declares and version == "raw"
+    name = tables.words(run["name"]) + (f", {_WORDS[version]}" if declares else "")
+    return style.Role(name, look.colour, look.marker, ":" if raw else "-", not raw)
+
+
+def _short(name: str) -> str:
+    """The name of a group element, short enough to stand under a picture."""
+    for long, short in (("reflection", "flip"), (" then rotation", ","), ("rotation ", ""), ("shift ", "")):
+        name = name.replace(long, short)
+    return name
 
 
 def _title(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-    last = []
-    for index, run in enumerate(about["runs"]):
-        version = run["layers"][0]["versions"][-1]
-        last.append(f"{tables.words(run['name'])} {tables.number(float(arrays[f'{index}.profile.{version}'][:, 0].mean()))}")
-    return (
-        f"Deviation from equivariance under {tables.group_label(about['group'])}, mean over layers (−1: exact): {', '.join(last)}"
-    )
+    means = [
+        f"{tables.words(run['name'])} {tables.number(arrays[f'{index}.profile.{_versions(run)[-1]}'][:, 0].mean())}"
+        for index, run in enumerate(about["runs"])
+    ]
+    group = tables.group_label(about["group"])
+    return f"Deviation from equivariance under {group}, mean over layers (−1: exact): {', '.join(means)}"
 
 
 def _caption(about: Mapping[str, Any]) -> str:
-    fields = any("field" in run["layers"][0]["versions"] for run in about["runs"])
+    fields = any("field" in _versions(run) for run in about["runs"])
     also = " 'By its fields': by the layer's own action, which permutes channels too." if fields else ""
     return (
-        f"Top: one test image of {tables.words(about['data'])} (class {about['class']}) and its orbit. Below: feature map of "
-        f"each network, brought back by g⁻¹, one colour scale "
-        f"a strip; equal pictures are equivariance. Shown is the channel that varies most over the image; the number is the "
-        f"deviation of the whole layer, −cosine "
-        f"averaged over channels.{also} Right: mean over the group and the images with its 95 % interval over images; "
-        f"networks of one training seed. Activations are recorded, not drawn."
+        f"Top: one test image of {tables.words(about['data'])} (class {about['class']}) and its orbit. Below: feature maps, "
+        "brought back by g⁻¹, one colour scale a strip; equal pictures are equivariance. Shown is the channel that varies most "
+        f"over the image; the number is the deviation of the whole layer, −cosine averaged over channels.{also} Right: mean over "
+        "the group and the images with its 95 % interval over images. Networks of one training seed."
     )

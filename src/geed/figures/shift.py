@@ -1,5 +1,6 @@
 """K2: does learned invariance outlive a shift? Deviation by severity and by domain, with a control for insensitivity."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from geed.figures import style, tables
@@ -31,7 +32,7 @@ def figure(result: dict[str, Any], parts: "pd.DataFrame") -> "Figure":
         label = tables.comparison_label(comparison, group)
         r = tables.one(parts, "ratio", comparison=comparison, corruption="all", severity=None)
         heads = (
-            f"Deviation\n{label}",
+            f"Deviation by severity\n{label}",
             f"Advantage of augmentation\nr = {tables.interval(r)}",
             "Deviation by domain\n×: far ÷ clean",
             "Dispersion by domain\n×: far ÷ clean",
@@ -43,7 +44,7 @@ def figure(result: dict[str, Any], parts: "pd.DataFrame") -> "Figure":
         _domains(panels[2], parts, comparison, "deviation")
         _domains(panels[3], parts, comparison, "dispersion")
     present = [name for name in _ROLES if name in set(rows["role"])]
-    style.finish(drawing, _title(parts), _caption(result, parts, rows), style.key(present))
+    style.finish(drawing, _title(parts), _caption(result, parts, rows), style.key(sorted(present, key=list(style.ROLES).index)))
     return drawing
 
 
@@ -54,51 +55,36 @@ def _severity(axes: "Axes", parts: "pd.DataFrame", comparison: str) -> None:
         if rows.empty:
             continue
         metric, look = metric or tables.metric_id(rows.iloc[0]), style.role(name)
-        clean = rows[rows["domain"] == _clean(parts, comparison)]
+        clean = rows[rows["domain"] == _clean(parts, comparison)].assign(severity=0.0)
         each = rows[(rows["corruption"] != "none") & rows["severity"].notna()]
-        if name in ("plain", "augmented"):
-            for corruption in tables.values(each["corruption"]):
-                line = each[each["corruption"] == corruption].sort_values("severity")
-                if corruption != "all":
-                    axes.plot(
-                        [*clean["severity"].fillna(0), *line["severity"]],
-                        [*clean["estimate"], *line["estimate"]],
-                        color=look.colour,
-                        **_THIN,
-                    )
-        mean = each[each["corruption"] == "all"].sort_values("severity")
-        at, columns = [*clean["severity"].fillna(0), *mean["severity"]], ("estimate", "ci_low", "ci_high")
-        style.points(axes, at, *([*clean[c], *mean[c]] for c in columns), look, line=True)
-    axes.axhline(0, color=style.BLACK, linewidth=0.7, linestyle=(0, (1, 1)), zorder=1)
-    _ticks(axes, parts[parts["comparison"] == comparison]["severity"], clean=True)
+        for corruption in tables.values(each["corruption"]):
+            line = each[each["corruption"] == corruption].sort_values("severity")
+            at = [*clean["severity"], *line["severity"]]
+            if corruption == "all":
+                style.points(axes, at, [*tables.spans(clean), *tables.spans(line)], look, line=True)
+            elif name in ("plain", "augmented"):
+                axes.plot(at, [*clean["estimate"], *line["estimate"]], color=look.colour, **_THIN)
+    style.rule(axes, tables.exact(metric), "exact")
+    _ticks(axes, [0, *parts[parts["comparison"] == comparison]["severity"]])
     axes.set_xlabel("Severity (0: clean)")
     axes.set_ylabel(f"Deviation of the\n{tables.metric_label(metric)}")
 
 
 def _ratio(axes: "Axes", result: dict[str, Any], parts: "pd.DataFrame", comparison: str) -> None:
     rows = tables.select(parts, "ratio", comparison=comparison)
+    each = rows[rows["severity"].notna()]
     look = style.role("augmented")
     for name in ("min_ratio", "max_ratio"):
-        if (threshold := result.get("thresholds", {}).get(name)) is not None:
-            axes.axhline(threshold, color=style.BLACK, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
-    each = rows[rows["severity"].notna()]
+        style.rule(axes, result.get("thresholds", {}).get(name), "threshold")
     if each.empty:
-        axes.text(
-            0.5,
-            0.5,
-            "no ratio: the advantage\non clean images is small",
-            transform=axes.transAxes,
-            ha="center",
-            va="center",
-            size=style.SMALL,
-        )
+        style.note(axes, "no ratio: the advantage\non clean images is small")
     for corruption in tables.values(each["corruption"]):
         line = each[each["corruption"] == corruption].sort_values("severity")
         if corruption == "all":
-            style.points(axes, line["severity"], line["estimate"], line["ci_low"], line["ci_high"], look, line=True)
+            style.points(axes, line["severity"], tables.spans(line), look, line=True)
         else:
             axes.plot(line["severity"], line["estimate"], color=look.colour, **_THIN)
-    _ticks(axes, each["severity"], clean=False)
+    _ticks(axes, each["severity"])
     axes.set_xlabel("Severity")
     axes.set_ylabel("r, relative to clean images")
 
@@ -112,10 +98,10 @@ def _domains(axes: "Axes", parts: "pd.DataFrame", comparison: str, part: str) ->
     for index, name in enumerate(present):
         mine = whole[whole["role"] == name]
         place = [domains.index(domain) + (index - (len(present) - 1) / 2) * 0.17 for domain in mine["domain"]]
-        style.points(axes, place, mine["estimate"], mine["ci_low"], mine["ci_high"], style.role(name))
+        style.points(axes, place, tables.spans(mine), style.role(name))
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.1 * (high - low))  # room for the factors
-    axes.axhline(0, color=style.BLACK, linewidth=0.7, linestyle=(0, (1, 1)), zorder=1)
+    style.rule(axes, 0, "exact")
     axes.set_xlim(-0.5, max(len(domains), 1) - 0.5)
     names = [tables.words(domain) for domain in domains]
     slanted = len("".join(names)) > 22
@@ -151,8 +137,8 @@ def _all_domains(parts: "pd.DataFrame", comparison: str) -> list[str]:
     return sorted(tables.values(rows["domain"]), key=lambda domain: 0 if domain == clean else 1 if domain in corrupted else 2)
 
 
-def _ticks(axes: "Axes", severities: "pd.Series", *, clean: bool) -> None:
-    found = sorted({int(severity) for severity in severities.dropna()} | ({0} if clean else set()))
+def _ticks(axes: "Axes", severities: Iterable[float]) -> None:
+    found = sorted({int(severity) for severity in severities if severity == severity})
     if found:
         axes.set_xticks(found)
         axes.set_xlim(found[0] - 0.4, found[-1] + 0.4)
@@ -163,9 +149,9 @@ def _title(parts: "pd.DataFrame") -> str:
         tables.one(parts, part, comparison="all") for part in ("ratio", "deviation_ratio", "dispersion_ratio")
     )
     return (
-        f"On corrupted images augmentation keeps {tables.interval(ratio)} of its advantage; on far images the augmented "
-        f"network has "
-        f"{tables.interval(deviation)} of its deviation and {tables.interval(dispersion)} of its outputs' dispersion"
+        f"On corrupted images augmentation keeps {tables.interval(ratio)} of its advantage; on far images the augmented network "
+        f"deviates {tables.interval(deviation)} times as much as on clean ones, its outputs disperse "
+        f"{tables.interval(dispersion)} times as much"
     )
 
 
@@ -180,8 +166,7 @@ def _caption(result: dict[str, Any], parts: "pd.DataFrame", rows: "pd.DataFrame"
     )
     return (
         f"Larger deviation = less invariant; dotted: exactly invariant. Thick lines: mean over corruptions; thin: each of "
-        f"them{which}. "
-        "r = (plain − augmented) on corrupted images ÷ the same on clean ones; dashed: bounds of 'mildly'. Low deviation "
-        "together with low dispersion is "
-        "insensitivity, not invariance; ×: augmented network, far ÷ clean images. " + tables.sample(result, rows)
+        f"them{which}. r = (plain − augmented) on corrupted images ÷ the same on clean ones; dashed: bounds of 'mildly'. Low "
+        "deviation with low dispersion is insensitivity rather than invariance; ×: augmented network, far ÷ clean images. "
+        + tables.sample(result, rows)
     )

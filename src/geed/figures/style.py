@@ -146,16 +146,12 @@ def save(figure: "Figure", pdf: str | Path | None, png: str | Path | None) -> No
             figure.savefig(temporary, format="png", metadata={"Software": None})
 
 
-def key(roles: Iterable[str], *, lines: bool = True) -> list[Any]:
-    """Legend handles of roles, each once, in the order of `ROLES`."""
+def key(looks: Iterable[Role | str], *, lines: bool = True) -> list[Any]:
+    """Legend handles of roles, in the order given; `lines` where they are joined by lines."""
     from matplotlib.lines import Line2D
 
-    wanted = set(roles)
-    handles = []
-    for name in [name for name in ROLES if name in wanted]:
-        look = ROLES[name]
-        handles.append(Line2D([], [], linestyle=look.line if lines else "none", label=look.label, **marks(look)))
-    return handles
+    looks = [role(look) if isinstance(look, str) else look for look in looks]
+    return [Line2D([], [], linestyle=look.line if lines else "none", label=look.label, **marks(look)) for look in looks]
 
 
 def marks(look: Role, *, filled: bool | None = None) -> dict[str, Any]:
@@ -173,10 +169,8 @@ def marks(look: Role, *, filled: bool | None = None) -> dict[str, Any]:
 
 def points(
     axes: "Axes",
-    at: Sequence[float],
-    estimate: Sequence[float],
-    low: Sequence[float],
-    high: Sequence[float],
+    at: Any,
+    values: Any,
     look: Role,
     *,
     line: bool = False,
@@ -184,11 +178,41 @@ def points(
     filled: bool | None = None,
     **settings: Any,
 ) -> None:
-    """Estimates with their intervals; `horizontal` puts the values on the x axis. An interval that is not known is not drawn."""
-    bars = axes.hlines if horizontal else axes.vlines
-    bars(at, low, high, color=look.colour, linewidth=0.9, zorder=2.5)
-    xs, ys = (estimate, at) if horizontal else (at, estimate)
-    axes.plot(xs, ys, linestyle=look.line if line else "none", zorder=3, **marks(look, filled=filled) | settings)
+    """Draw estimates with their intervals; an interval that is not known (NaN) is left out.
+
+    Args:
+        axes: the panel.
+        at: (n,) places on the other axis.
+        values: (n, 3) estimate, lower and upper end.
+        look: how.
+        line: join the estimates.
+        horizontal: values run along the x axis.
+        filled: filled or open markers; None as the role has it.
+        settings: of the markers, as for `Axes.plot`.
+    """
+    estimate, low, high = zip(*values, strict=True) if len(values) else ((), (), ())
+    (axes.hlines if horizontal else axes.vlines)(at, low, high, color=look.colour, linewidth=0.9, zorder=2.5)
+    places = (estimate, at) if horizontal else (at, estimate)
+    axes.plot(*places, linestyle=look.line if line else "none", zorder=3, **marks(look, filled=filled) | settings)
+
+
+def rule(axes: "Axes", value: float | None, kind: str, *, vertical: bool = False) -> None:
+    """A thin line across a panel: "exact" (dotted) where exactly invariant networks are, "threshold" (dashed) of a verdict."""
+    if value is not None:
+        dashes = {"exact": (0, (1, 1)), "threshold": (0, (4, 2))}[kind]
+        (axes.axvline if vertical else axes.axhline)(value, color=BLACK, linewidth=0.7, linestyle=dashes, zorder=1)
+
+
+def note(axes: "Axes", text: str) -> None:
+    """A remark in the middle of a panel that has nothing else to show."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", size=SMALL, linespacing=1.25)
+
+
+def depth_axis(axes: "Axes", label: str = "") -> None:
+    """The x axis of panels by relative depth in (0, 1]."""
+    axes.set_xlim(0, 1.06)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+    axes.set_xlabel(label)
 
 
 def panel_label(axes: "Axes", text: str) -> None:
@@ -259,7 +283,8 @@ def _legend(figure: "Figure", handles: Sequence[Any], width: float) -> tuple[Any
     """A legend in the fewest rows that fit the width, and its height in inches."""
     dpi = figure.dpi
     for columns in range(len(handles), 0, -1):
-        legend = figure.legend(handles=_by_row(handles, columns), loc="upper left", ncols=columns)
+        lengths = {"handlelength": 2.0 if any(handle.get_linestyle() != "None" for handle in handles) else 0.8}
+        legend = figure.legend(handles=_by_row(handles, columns), loc="upper left", ncols=columns, **lengths)
         legend.set_in_layout(False)
         box = legend.get_window_extent(figure.canvas.get_renderer())
         if box.width / dpi <= width or columns == 1:

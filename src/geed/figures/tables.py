@@ -13,6 +13,7 @@ from geed.metrics.names import LARGER_IS_MORE_INVARIANT
 if TYPE_CHECKING:
     import pandas as pd
 
+LEVEL = 0.05  # a Holm-corrected p below it counts as a difference
 _TEXT = (
     "group",
     "role",
@@ -22,7 +23,7 @@ _TEXT = (
     "distance",
     "domain",
     "corruption",
-)  # columns of words; the others are numbers
+)
 
 # Axis labels: what is measured, how, in which unit.
 _METRICS = {
@@ -57,10 +58,10 @@ def read(result: Path, parts: Path) -> "tuple[dict[str, Any], pd.DataFrame]":
         GeedError: a file is absent or damaged, or is not what a claim writes.
     """
     found, table = read_json(result), claim_parts.read(parts)
-    for key in ("id", "verdict", "confidence"):
+    for key in ("id", "verdict"):
         if not isinstance(found, dict) or key not in found:
             raise GeedError(f"{result}: expected the result of a claim, found no key '{key}'")
-    for column in ("part", "comparison", "estimate"):
+    for column in ("part", "estimate"):
         if column not in table:
             raise GeedError(f"{parts}: expected the parts of a claim, found no column '{column}'")
     return found, complete(table)
@@ -96,6 +97,11 @@ def needed(parts: "pd.DataFrame", part: str, claim: str) -> "pd.DataFrame":
     if rows.empty:
         raise GeedError(f"parts of {claim}: expected rows of the part '{part}' with an estimate, found none")
     return rows
+
+
+def spans(rows: "pd.DataFrame | pd.Series") -> np.ndarray:
+    """Estimate, lower and upper end of each row, (n, 3), as `style.points` takes them."""
+    return np.asarray(rows[["estimate", "ci_low", "ci_high"]], dtype=float).reshape(-1, 3)
 
 
 def values(column: Any) -> list:
@@ -178,7 +184,8 @@ def sample(result: dict[str, Any], rows: "pd.DataFrame") -> str:
     )
     size = f"; {images} test images" if images else ""
     found = f"{result['id']}: {result['verdict']} ({result.get('scale') or 'this'} study)"
-    return f"Mean and {100 * result['confidence']:g} % interval {over}{size}. {found}."
+    interval = f"{100 * result['confidence']:g} % interval" if "confidence" in result else "interval"
+    return f"Mean and {interval} {over}{size}. {found}."
 
 
 def _counts(column: Any) -> str:
