@@ -150,3 +150,18 @@ def test_checkpoints_need_accuracy_too(world):
     world.rows = [row for row in world.rows if not (row["metric"] == "accuracy" and row["epoch"] == 5 and row["run"] == "plain")]
     with pytest.raises(GeedError, match="plain: expected accuracy and latent_eed/cosine at the same epochs"):
         decide(world)
+
+
+def test_a_seed_left_out_takes_its_points_along(world):
+    fill(world, learned=DOWN, hard_coded=DOWN)
+    accuracy = {(row["run"], row["seed"], row["epoch"]): row["value"] for row in world.rows if row["metric"] == "accuracy"}
+    for row in world.rows:  # all seeds agree that deviation falls with accuracy, but for seed 2
+        if row["metric"] != "accuracy":
+            turned = -1 if row["metric"] == "effective_invariance" else 1
+            row["value"] = turned * (3 if row["seed"] == 2 else -1) * accuracy[row["run"], row["seed"], row["epoch"]]
+    world.rows = [row for row in world.rows if row["metric"] in ("accuracy", "output_eed")]
+    comparison = COMPARISON | {"learned": ["plain"], "hard_coded": ["plain"]}
+    whole = world.decide("K3", comparisons={"rotation": comparison}, metrics=["output_eed/kl"], shown_metrics=[])
+    assert whole.result["estimate"] > -0.5
+    assert whole.result["part_verdicts"]["correlation"] == "reproduced"
+    assert whole.result["sensitivity"]["without_seed"] == {"0": "inconclusive", "1": "inconclusive", "2": "contradicted"}

@@ -59,6 +59,8 @@ def test_only_the_deciding_metric_and_arms_are_tested(world):
 def test_a_difference_must_exceed_the_smallest_that_counts(world):
     fill(world, 0.2, -0.1, -0.1)
     assert decide(world, min_difference=0.3).result["verdict"] == "contradicted"
+    same = decide(world).result["estimate"]  # reliably above 0, but neither above nor below itself
+    assert decide(world, min_difference=same).result["verdict"] == "inconclusive"
 
 
 def test_features_of_another_layer_are_refused(world):

@@ -11,7 +11,7 @@ import pyarrow.parquet as parquet
 
 from geed.errors import GeedError, nearest
 
-_KEYS = ["evaluation", "data", "corruption", "severity", "group", "layer", "depth", "metric", "distance", "epoch"]
+_KEYS = ["evaluation", "data", "corruption", "severity", "group", "layer", "depth", "metric", "distance"]
 
 
 class Evidence:
@@ -139,21 +139,16 @@ class _PerImage:
         keys = {name: table.column(name).to_pylist() for name in _KEYS}
         values = table.column("values").combine_chunks()
         buffer, bounds = values.values.to_numpy(zero_copy_only=False), values.offsets.to_numpy()
-        final = max(keys["epoch"], default=0)
         self._rows: dict[tuple, np.ndarray] = {}
         self._layers: dict[tuple, dict[str, float]] = {}
         self._conditions: dict[str, dict[tuple[str, int], None]] = {}
         self._data: dict[str, str] = {}
-        for index, (evaluation, data, corruption, severity, group, layer, depth, metric, distance, epoch) in enumerate(
-            zip(*keys.values(), strict=True)
-        ):
-            if epoch == final:
-                self._rows[evaluation, corruption, severity, group, layer, metric, distance] = buffer[
-                    bounds[index] : bounds[index + 1]
-                ]
-                self._layers.setdefault((metric, distance, group, evaluation), {})[layer] = depth
-                self._conditions.setdefault(evaluation, {})[corruption, severity] = None
-                self._data[evaluation] = data
+        for index, (evaluation, data, *place, depth, metric, distance) in enumerate(zip(*keys.values(), strict=True)):
+            corruption, severity, group, layer = place
+            self._rows[evaluation, *place, metric, distance] = buffer[bounds[index] : bounds[index + 1]]
+            self._layers.setdefault((metric, distance, group, evaluation), {})[layer] = depth
+            self._conditions.setdefault(evaluation, {})[corruption, severity] = None
+            self._data[evaluation] = data
 
     def row(self, key: tuple, run: str) -> np.ndarray:
         if key not in self._rows:
