@@ -128,6 +128,8 @@ CLAIM_FIGURES = {
     "K3": "accuracy",
     "K4": "distances",
     "K5": "objectives",
+    "P31": "factors",
+    "P32": "perturbations",
 }
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from geed.figures.draw import draw
-
 from geed.provenance.job import job
 
 with job(snakemake):

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from geed.study.orbit import record_orbit
-
 from geed.provenance.job import job
+from geed.study.orbit import record_orbit
 
 with job(snakemake) as measured:
     measured |= record_orbit(

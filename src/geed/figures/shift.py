@@ -149,9 +149,9 @@ def _title(parts: "pd.DataFrame") -> str:
         tables.one(parts, part, comparison="all") for part in ("ratio", "deviation_ratio", "dispersion_ratio")
     )
     return (
-        f"On corrupted images augmentation keeps {tables.interval(ratio)} of its advantage; on far images the augmented network "
-        f"deviates {tables.interval(deviation)} times as much as on clean ones, its outputs disperse "
-        f"{tables.interval(dispersion)} times as much"
+        f"On corrupted images augmentation keeps {tables.interval(ratio)} of its advantage; on far images the augmented "
+        f"network's outputs deviate {tables.interval(deviation)} × and disperse {tables.interval(dispersion)} × as much as on "
+        "clean ones"
     )
 
 
