@@ -156,6 +156,8 @@ def test_titles_and_captions_state_the_tables_numbers(by_hand):
     assert "2 of 6 distances" in texts(make("distances", *by_hand["distances"]())).replace("\n", " ")
     said = texts(make("objectives", *by_hand["objectives"]())).replace("\n", " ")
     assert "contrastive rotation, but not contrastive plain, vicreg rotation" in said
+    said = texts(make("objectives", *by_hand["objectives"](names=["mnist", "cifar"]))).replace("\n", " ")
+    assert "contrastive rotation in 2 of 2, contrastive plain in 0 of 2" in said
     assert "learned ones by 7 and hard-coded ones by 7 of 7 metrics" in texts(make("accuracy", *by_hand["accuracy"]())).replace(
         "\n", " "
     )

@@ -83,23 +83,24 @@ def _values(axes: "Axes", parts: "pd.DataFrame", row: "pd.Series", *, head: bool
 
 def _title(rows: "pd.DataFrame") -> str:
     sure = rows[rows["p_holm"] < LEVEL]
+    more, less = (sure["estimate"] < 0).sum(), (sure["estimate"] > 0).sum()
+    across = "" if len(tables.comparisons(rows)) < 2 else " over all comparisons"
     return (
-        f"Pretrained networks are more invariant than randomly initialised ones by {int((sure['estimate'] < 0).sum())} of "
-        f"{len(rows)} distances, "
-        f"less invariant by {int((sure['estimate'] > 0).sum())} (Holm, 5 %)"
+        f"Pretrained networks are more invariant than randomly initialised ones by {more} of {len(rows)} distances{across}, less "
+        f"invariant by {less} (Holm, 5 %)"
     )
 
 
 def _caption(result: dict[str, Any], parts: "pd.DataFrame", rows: "pd.DataFrame") -> str:
     margin = result.get("thresholds", {}).get("margin")
     shaded = f"; shaded: equivalence margin of ±{margin:g}" if margin is not None else ""
-    accuracies = [
-        f"{style.role(row['role']).label} {tables.interval(row)}"
-        + (f" ({tables.words(row['comparison'])})" if len(tables.comparisons(rows)) > 1 else "")
-        for _, row in tables.select(parts, "accuracy").iterrows()
-    ]
-    shown = f"Accuracy: {', '.join(accuracies)}. " if accuracies else ""
+    accuracies = []
+    for comparison, _ in tables.comparisons(rows):
+        shown = tables.select(parts, "accuracy", comparison=comparison)
+        each = ", ".join(f"{style.role(row['role']).label} {tables.interval(row)}" for _, row in shown.iterrows())
+        if each:
+            accuracies.append(f"Accuracy, {tables.words(comparison)}: {each}. ")
     return (
         f"Both networks were fine-tuned alike. Filled: differs from zero after Holm's correction (5 %), open: does not{shaded}. "
-        f"Right: larger = less invariant. {shown}{tables.sample(result, rows)}"
+        f"Right: larger = less invariant. {''.join(accuracies)}{tables.sample(result, rows)}"
     )

@@ -96,13 +96,15 @@ def _title(parts: "pd.DataFrame", metrics: list[str]) -> str:
     name, _, distance = metrics[0].partition("/")
     tested = tables.select(parts, "difference", metric=name, distance=distance)
     tested = tested[tested["p_holm"].notna()]
-    several = len(set(tested["comparison"])) > 1
-    names = tested["arm"].map(tables.words) + (" (" + tested["comparison"].map(tables.words) + ")" if several else "")
-    more = (tested["estimate"] > 0) & (tested["p_holm"] < LEVEL)
+    more = tested[(tested["estimate"] > 0) & (tested["p_holm"] < LEVEL)]["arm"].value_counts()
+    counts = {arm: (more.get(arm, 0), total) for arm, total in tested["arm"].value_counts(sort=False).items()}
     found = f"Features more invariant than the supervised network's ({tables.metric_label(metrics[0])}): "
-    if not more.any():
-        return f"{found}none of {', '.join(names)}" if len(names) else f"{found}not tested"
-    return found + ", ".join(names[more]) + (f", but not {', '.join(names[~more])}" if not more.all() else "")
+    if len(set(tested["comparison"])) > 1:
+        return found + ", ".join(f"{tables.words(arm)} in {count} of {total}" for arm, (count, total) in counts.items())
+    yes, no = ([tables.words(arm) for arm, (count, _) in counts.items() if bool(count) is wanted] for wanted in (True, False))
+    if yes:
+        return found + ", ".join(yes) + (f", but not {', '.join(no)}" if no else "")
+    return f"{found}none of {', '.join(no)}" if no else f"{found}not tested"
 
 
 def _caption(result: dict[str, Any], rows: "pd.DataFrame", compared: list[tuple[str, str]]) -> str:

@@ -111,7 +111,7 @@ def _domains(axes: "Axes", parts: "pd.DataFrame", comparison: str, part: str) ->
     for _, row in tables.select(parts, f"{part}_ratio", comparison=comparison).iterrows():
         if row["domain"] in domains:
             place = (domains.index(row["domain"]), 0.99)
-            factor = f"×{tables.number(row['estimate'])}"
+            factor = f"×{row['estimate']:.2g}"
             axes.annotate(
                 factor,
                 place,
