@@ -4,7 +4,8 @@ All compare f(gx) with g·f(x), channel by channel, over an orbit that is laid o
 first. They share one set of reductions of the maps, in the maps' own precision; averages are float64.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import functools
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,10 +17,10 @@ from geed.groups.fields import Fibre
 # Two sizes for CPUs, measured: numbers per block and element, so that a block and its temporaries stay in the cache; and pixels
 # per map, at most, for which it pays to lay channels last, because reductions and flips of very short rows are slow.
 _BLOCK = 1 << 18
-_SMALL = 64
+_SMALL = 16
 
-# Per channel of each pair of maps: dot product, both norms and, if the maps were centred, both means; each (n, N, C).
-Products = tuple[Tensor, ...]
+# What a map is reduced to, per channel, each (…, C): its norm; and for correlations its mean, and its norm after centring.
+Statistics = tuple[Tensor, ...]
 
 
 def measure(maps: Tensor, group: Group, metrics: Collection[str], fibres: Sequence[Fibre] | None = None) -> dict[str, Tensor]:
@@ -40,121 +41,158 @@ def measure(maps: Tensor, group: Group, metrics: Collection[str], fibres: Sequen
         metrics: of the three names above.
         fibres: ρ(g) of every element; None = channels are not mixed, and ``field_eed`` equals ``channel_eed``.
     """
-    centred = "feature_correlation" in metrics
+    correlating = "feature_correlation" in metrics
     mixing = fibres if "field_eed" in metrics else None
-    shape = maps.shape[-2:]
-    pixels = float(group.act(0, torch.ones(shape)).sum())
-    plain, mixed = [], []
-    for block in _blocks(maps):
-        rows, mixed_rows = [], []
-        for k, here, there in _pairs(block, group, pixels, centred):
-            rows.append(_products(here, there))
-            if mixing is not None:
-                same = mixing[k].is_identity
-                mixed_rows.append(rows[-1] if same else _products(here, there.mixed(mixing[k])))
-        plain.append(_stack(rows))
-        if mixing is not None:
-            mixed.append(_stack(mixed_rows))
-    products = _join(plain)
+    pixels = _pixels(group, *maps.shape[-2:])
+    blocks = [_reduce(block, group, pixels, correlating, mixing) for block in _blocks(maps)]
+    plain, mixed = (_join([block[i] for block in blocks]) for i in (0, 1))
     values = {}
-    if "channel_eed" in metrics or ("field_eed" in metrics and mixing is None):
-        values["channel_eed"] = -_cosine(products, pixels)
+    if "channel_eed" in metrics or mixed is None:
+        values["channel_eed"] = -plain.cosine(pixels)
     if "field_eed" in metrics:
-        if mixing is None:
-            values["field_eed"] = values["channel_eed"]
-        else:
-            values["field_eed"] = -_cosine(_join(mixed), pixels)
-    if centred:
-        values["feature_correlation"] = _correlation(products, pixels)
+        values["field_eed"] = values["channel_eed"] if mixed is None else -mixed.cosine(pixels)
+    if correlating:
+        values["feature_correlation"] = plain.correlation()
     return {name: values[name] for name in metrics}
 
 
 @dataclass(frozen=True)
-class _Side:
-    """One side of the comparison: maps (N, C, H, W), their norms and, if they were centred, the means taken away, (N, C)."""
+class _Products:
+    """What the metrics need of n pairs of maps: dot products (n, N, C), the second map centred for correlations, and statistics.
 
-    values: Tensor
-    norm: Tensor
-    mean: Tensor | None
+    Where all pairs share the second map's statistics, these are (1, N, C).
+    """
 
-    def mixed(self, fibre: Fibre) -> "_Side":
-        values = fibre.act(self.values)
-        norm = fibre.act(self.norm) if fibre.index is not None else _norm(values)
-        return _Side(values, norm, None if self.mean is None else fibre.act(self.mean))
+    dot: Tensor
+    a: Statistics
+    b: Statistics
+
+    def cosine(self, pixels: float) -> Tensor:
+        """Mean cosine of each image, (N,)."""
+        dot = torch.addcmul(self.dot, self.a[1], self.b[1], value=pixels) if len(self.a) > 1 else self.dot
+        return _mean_ratio(dot, self.a[0], self.b[0])
+
+    def correlation(self) -> Tensor:
+        """Mean correlation of each image, (N,)."""
+        a, b = self.a[2], self.b[2]
+        return _mean_ratio(self.dot * a.sign() * b.sign(), a, b)
 
 
-def _blocks(maps: Tensor) -> Iterable[Tensor]:
+def _join(blocks: "Sequence[_Products | None]") -> "_Products | None":
+    """The products of all images from those of some."""
+    if len(blocks) == 1 or blocks[0] is None:
+        return blocks[0]
+    join = lambda parts: tuple(torch.cat(part, dim=1) for part in zip(*parts, strict=True))  # noqa: E731
+    return _Products(torch.cat([block.dot for block in blocks], dim=1), join(b.a for b in blocks), join(b.b for b in blocks))
+
+
+@functools.lru_cache(maxsize=256)
+def _pixels(group: Group, height: int, width: int) -> float:
+    """How many pixels the group keeps."""
+    return float(group.act(0, torch.ones(height, width)).sum())
+
+
+@functools.lru_cache(maxsize=64)
+def _quarter_turns(group: Group) -> tuple[bool, ...]:
+    """For each element, whether it exchanges rows and columns."""
+    return tuple(bool(turns % 0.5) for _, turns in map(group.linear_part, range(group.order)))
+
+
+def _blocks(maps: Tensor) -> Sequence[Tensor]:
     """On a CPU, a few images at a time; elsewhere all at once."""
     return maps.split(max(1, _BLOCK // maps[0, 0].numel()), dim=1) if maps.device.type == "cpu" else [maps]
 
 
-def _pairs(maps: Tensor, group: Group, pixels: float, centred: bool) -> Iterator[tuple[int, _Side, _Side]]:
-    """(k, f(gx), g f(x)) for every averaged element k."""
-    exact = group.exact_on(*maps.shape[-2:])
+def _reduce(
+    maps: Tensor, group: Group, pixels: float, correlating: bool, fibres: Sequence[Fibre] | None
+) -> tuple[_Products, _Products | None]:
+    """The products of f(gx) with g f(x), and with ρ(g) g f(x) where channels are mixed, for some images of an orbit."""
     if maps.dtype in (torch.float16, torch.bfloat16):
         maps = maps.float()
-    order = torch.preserve_format
     if maps.device.type == "cpu" and maps.shape[-2] * maps.shape[-1] <= _SMALL:
-        order = torch.channels_last
-
-    def side(raw: Tensor) -> _Side:
-        values, mean = group.act(0, raw.contiguous(memory_format=order)), None
-        if centred:
-            mean = values.sum(dim=(-2, -1)) / pixels
-            values = values - mean[..., None, None]
-            values = values if exact else group.act(0, values)
-        return _Side(values, _norm(values), mean)
-
-    original = side(maps[0])
+        maps = maps.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, maps.shape[:2])
+    exact = group.exact_on(*maps.shape[-2:])  # then g permutes pixels, and keeps norms and means
+    left = group.act(0, maps)
+    a = _statistics(left, group, pixels, correlating)
+    original, b_original = left[0], tuple(part[0] for part in a)
+    if correlating:
+        original = _centred(original, b_original[1], group)
+    quarter_turns = _quarter_turns(group)
+    turned = _columns_first(original) if any(quarter_turns) and _is_cheap(original) else original
+    dots, b, mixed_dots, mixed_b = [], [], [], []
     for k in group.averaged:
-        if k == 0:
-            yield k, original, original
-        elif exact:  # a permutation of the pixels keeps norms and means
-            yield k, side(maps[k]), _Side(group.act(k, original.values), original.norm, original.mean)
+        if exact:
+            right, b_right = group.act(k, turned if quarter_turns[k] else original), b_original
         else:
-            yield k, side(maps[k]), side(group.act(k, maps[0]))
+            right = group.act(k, maps[0])
+            b_right = _statistics(right, group, pixels, correlating)
+            right = _centred(right, b_right[1], group) if correlating else right
+        # With itself, a map has its squared norm as product.
+        dots.append(b_right[-1].square() if exact and k == 0 else (left[k] * right).sum(dim=(-2, -1)))
+        b.append(b_right)
+        if fibres is not None:
+            right, b_right = _mixed(right, b_right, fibres[k], pixels)
+            mixed_dots.append((left[k] * right).sum(dim=(-2, -1)))
+            mixed_b.append(b_right)
+    a = tuple(part[group.averaged.start :] for part in a)
+    stack = lambda parts: tuple(torch.stack(part) for part in zip(*parts, strict=True))  # noqa: E731
+    plain = _Products(torch.stack(dots), a, stack(b[:1] if exact else b))
+    return plain, _Products(torch.stack(mixed_dots), a[:2], stack(mixed_b)) if fibres is not None else None
+
+
+def _statistics(values: Tensor, group: Group, pixels: float, correlating: bool) -> Statistics:
+    """Of maps (…, C, H, W) that the group has masked."""
+    norm = _norm(values)
+    if not correlating:
+        return (norm,)
+    mean = values.sum(dim=(-2, -1)) / pixels
+    if values.device.type != "cpu":
+        return norm, mean, _without_rounding(_norm(_centred(values, mean, group)), mean, pixels)
+    # From the moments, which saves a pass; but not for channels that vary little about a large mean.
+    spread = norm.square().addcmul_(mean, mean, value=-pixels)
+    doubtful = spread < norm.square().mul_(0.01)
+    spread = spread.clamp_min_(0).sqrt_()
+    if bool(doubtful.any()):
+        means = mean[doubtful]
+        spread[doubtful] = _without_rounding(_norm(_centred(values[doubtful], means, group)), means, pixels)
+    return norm, mean, spread
+
+
+def _is_cheap(values: Tensor) -> bool:
+    """Whether rows lie in a CPU's memory one after the other."""
+    return values.device.type == "cpu" and values[0].is_contiguous()
+
+
+def _columns_first(values: Tensor) -> Tensor:
+    """The same maps laid out by columns: a quarter turn then gives rows, and products of rows with rows are fast."""
+    return values.transpose(-2, -1).contiguous().transpose(-2, -1)
 
 
 def _norm(values: Tensor) -> Tensor:
     # Each of the two is several times slower than the other on the other's layout.
-    if values.is_contiguous():
+    if _is_cheap(values):
         return torch.linalg.vector_norm(values, dim=(-2, -1))
     return values.square().sum(dim=(-2, -1)).sqrt_()
 
 
-def _products(a: _Side, b: _Side) -> Products:
-    dot = a.norm.square() if a is b else (a.values * b.values).sum(dim=(-2, -1))
-    return (dot, a.norm, b.norm) if a.mean is None else (dot, a.norm, b.norm, a.mean, b.mean)
+def _centred(values: Tensor, mean: Tensor, group: Group) -> Tensor:
+    return group.act(0, values - mean[..., None, None])
 
 
-def _stack(rows: Sequence[Products]) -> Products:
-    """Along a new first axis, the elements."""
-    return tuple(torch.stack(parts) for parts in zip(*rows, strict=True))
+def _without_rounding(spread: Tensor, mean: Tensor, pixels: float) -> Tensor:
+    """Zero for what centring leaves of a constant channel."""
+    return torch.where(spread > 16 * torch.finfo(spread.dtype).eps * pixels**0.5 * mean.abs(), spread, 0)
 
 
-def _join(blocks: Sequence[Products]) -> Products:
-    """Along the axis of the images."""
-    return blocks[0] if len(blocks) == 1 else tuple(torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True))
-
-
-def _cosine(products: Products, pixels: float) -> Tensor:
-    """Mean cosine, per image, of the maps as they were before centring."""
-    dot, a_norm, b_norm, *means = products
-    if means:
-        dot = torch.addcmul(dot, means[0], means[1], value=pixels)
-        a_norm, b_norm = (
-            torch.addcmul(norm.square(), mean, mean, value=pixels).sqrt_()
-            for norm, mean in ((a_norm, means[0]), (b_norm, means[1]))
-        )
-    return _mean_ratio(dot, a_norm, b_norm)
-
-
-def _correlation(products: Products, pixels: float) -> Tensor:
-    """Mean cosine, per image, of the centred maps; what is only the rounding of a constant channel counts as nothing."""
-    dot, *norms = products[:3]
-    noise = 16 * torch.finfo(dot.dtype).eps * pixels**0.5
-    a_kept, b_kept = (norm > noise * mean.abs() for norm, mean in zip(norms, products[3:], strict=True))
-    return _mean_ratio(dot * (a_kept & b_kept), norms[0] * a_kept, norms[1] * b_kept)
+def _mixed(values: Tensor, statistics: Statistics, fibre: Fibre, pixels: float) -> tuple[Tensor, Statistics]:
+    """Maps and statistics (norms, and means if there are any: enough for cosines) after ρ(g)."""
+    if fibre.is_identity:
+        return values, statistics[:2]
+    values, means = fibre.act(values), [fibre.act(mean) for mean in statistics[1:2]]
+    if fibre.index is not None:
+        return values, (fibre.act(statistics[0]), *means)
+    squares = _norm(values).square() + sum(pixels * mean.square() for mean in means)
+    return values, (squares.sqrt(), *means)
 
 
 def _mean_ratio(dot: Tensor, a_norm: Tensor, b_norm: Tensor) -> Tensor:
