@@ -120,6 +120,14 @@ def obtain(source: SourceFile | SourceFolder, mirror: str | Path | None = None, 
     raise GeedError(_cannot(source.path, source.sha256, tried, mirror))
 
 
+def kept(source: SourceFile, cache: str | Path | None = None) -> bool:
+    """Whether the cache holds a file of ours with the right checksum; a wrong one is set aside, so that it is made anew."""
+    place = cache_folder(cache) / source.path
+    if place.is_file() and not _is_right(place, source.sha256):
+        _set_aside(place, place, source.sha256)
+    return place.is_file()
+
+
 def state(source: SourceFile | SourceFolder, mirror: str | Path | None = None, cache: str | Path | None = None) -> str:
     """What lies on this machine, without downloading: "ok (PATH)", "absent" or "WRONG (PATH …)"."""
     mirror, cache = resolve(mirror), cache_folder(cache)

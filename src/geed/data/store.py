@@ -118,6 +118,13 @@ def read_corrupted(path: str | Path, corruption: str, severity: int) -> ImageSet
         return reader.imageset(f"{corruption}.{severity}", "labels", "ids", reader.about["split"])
 
 
+def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
+    """Write float32 tensors by name, with the same bytes for the same tensors in the same order."""
+    _write(
+        path, {name: ("F32", tuple(tensor.shape), lambda x=tensor: [x.numpy()]) for name, tensor in tensors.items()}, dict(about)
+    )
+
+
 def _bytes(images: torch.Tensor) -> torch.Tensor:
     return (images * 255).round_().to(torch.uint8)
 
