@@ -118,7 +118,7 @@ def _reduce(
     if correlating:
         original = _centred(original, b_original[1], group)
     quarter_turns = _quarter_turns(group)
-    turned = _columns_first(original) if any(quarter_turns) and _is_cheap(original) else original
+    turned = _columns_first(original) if exact and any(quarter_turns) and _is_cheap(original) else original
     dots, b, mixed_dots, mixed_b = [], [], [], []
     for k in group.averaged:
         if exact:
@@ -150,7 +150,7 @@ def _statistics(values: Tensor, group: Group, pixels: float, correlating: bool) 
         return norm, mean, _without_rounding(_norm(_centred(values, mean, group)), mean, pixels)
     # From the moments, which saves a pass; but not for channels that vary little about a large mean.
     spread = norm.square().addcmul_(mean, mean, value=-pixels)
-    doubtful = spread < norm.square().mul_(0.01)
+    doubtful = spread < norm.square().mul_(0.05)
     spread = spread.clamp_min_(0).sqrt_()
     if bool(doubtful.any()):
         means = mean[doubtful]
