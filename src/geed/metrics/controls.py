@@ -25,9 +25,9 @@ def floor(images: Tensor, group: Group, metrics: Sequence[str], size: int) -> "p
     """What a network that is equivariant by construction scores, so that what lies above is not charged to a network.
 
     The network smooths (Gaussian of half an output pixel), averages down to size × size pixels (its layer "map") and then over
-    the whole map (its layer "vector", and its output). In the continuum it commutes with every rotation, reflection and translation;
-    whatever it fails to is the doing of interpolation, of the disc, and of the pixel grid. For exact groups that divide the sizes
-    there is nothing left.
+    the whole map (its layer "vector", and its output). In the continuum it commutes with every rotation, reflection and
+    translation; whatever it fails to is the doing of interpolation, of the disc, and of the pixel grid. For exact groups that
+    divide the sizes there is nothing left.
 
     Args:
         images: (N, C, H, W).

@@ -1,0 +1,40 @@
+"""The two mends for third-party packages."""
+
+import numpy as np
+import torch
+
+from geed import compat
+
+
+def test_torchvision_imports_and_its_models_run():
+    torchvision = compat.import_torchvision()
+    assert compat.import_torchvision() is torchvision
+    with torch.no_grad():
+        assert torchvision.models.resnet18(num_classes=2).eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
+
+
+def test_dihedral_steerable_layers_work():
+    compat.import_e2cnn()
+    from e2cnn import gspaces, nn
+
+    gspace = gspaces.FlipRot2dOnR2(4)
+    fields = nn.FieldType(gspace, [gspace.regular_repr])
+    layer = nn.R2Conv(nn.FieldType(gspace, [gspace.trivial_repr]), fields, 3)
+    assert layer(nn.GeometricTensor(torch.zeros(1, 1, 5, 5), layer.in_type)).shape == (1, 8, 3, 3)
+
+
+def test_numpy_mend_copies_only_where_it_must():
+    mended = compat._NumpyOne(np)
+    array = np.arange(3.0)
+    assert mended.array(array, copy=False) is array
+    assert mended.array(2.0, copy=False).shape == ()
+    assert mended.array(array) is not array
+    assert mended.pi == np.pi
+
+
+def test_numpy_itself_is_left_alone():
+    compat.import_e2cnn()
+    import e2cnn.group
+
+    assert e2cnn.group.np is np if hasattr(e2cnn.group, "np") else True
+    assert type(np).__name__ == "module"
