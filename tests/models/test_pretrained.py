@@ -135,7 +135,7 @@ def test_weights_that_do_not_fit(published, content):
 
 
 def test_unknown_and_unavailable(published, tmp_path):
-    with pytest.raises(GeedError, match="unknown pretrained network 'cifar10_resnet_20'; did you mean 'cifar10_resnet20'"):
+    with pytest.raises(GeedError, match="unknown pretrained network 'cifar10_resnet_20'; did you mean 'cifar10_resnet"):
         load_pretrained("cifar10_resnet_20")
     with pytest.raises(GeedError, match=r"mobilenet_v1_025.* GEED_DATA_MIRROR"):
         load_pretrained("mobilenet_v1_025", tmp_path)

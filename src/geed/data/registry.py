@@ -495,6 +495,19 @@ def load(
     return ImageSet(images, labels, ids, names, entry.name, split)
 
 
+def locate(source: str, mirror: str | Path | None = None, cache: str | Path | None = None) -> list[Path]:
+    """Where a data set's files lie on this machine, checked; downloaded where need be.
+
+    Raises:
+        GeedError: unknown name, or files that cannot be had.
+    """
+    from geed.data import mirror as mirrors
+
+    entry = info(source)
+    place = _place(entry, mirrors.resolve(mirror))
+    return _origin(entry, mirror, cache)[1] if place is None else [place]
+
+
 def checksums(source: str, mirror: str | Path | None = None, cache: str | Path | None = None) -> dict[str, str]:
     """What a data set was read from: file -> SHA-256; for a folder on the user's disk that of its list of names and sizes."""
     from geed.data import mirror as mirrors

@@ -118,6 +118,18 @@ def read_corrupted(path: str | Path, corruption: str, severity: int) -> ImageSet
         return reader.imageset(f"{corruption}.{severity}", "labels", "ids", reader.about["split"])
 
 
+def corruptions(path: str | Path) -> tuple[list[str], list[int]]:
+    """The corruptions and severities that a corrupted set holds.
+
+    Raises:
+        GeedError: the file is absent or damaged, or holds clean images.
+    """
+    with _Reader(path) as reader:
+        if "corruptions" not in reader.about:
+            raise GeedError(f"{path}: expected corrupted images, found clean ones")
+        return reader.about["corruptions"], reader.about["severities"]
+
+
 def write_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
     """Write float32 tensors by name, with the same bytes for the same tensors in the same order."""
     _write(

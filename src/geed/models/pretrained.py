@@ -226,7 +226,10 @@ def _weights(info: WeightsInfo, mirror: str | Path | None, cache: str | Path | N
     converted = SourceFile(f"weights/{info.name}.safetensors", info.safetensors)
     place = mirrors.cache_folder(cache) / converted.path
     if not mirrors.kept(converted, cache):
-        published = mirrors.obtain(info.file, mirror, cache)
+        try:
+            published = mirrors.obtain(info.file, mirror, cache)
+        except GeedError as error:
+            raise GeedError(f"pretrained network '{info.name}' (source: {info.source}): {error}") from error
         store.write_tensors(place, _read(published), {"name": info.name, "sha256": info.file.sha256})
     return load_file(place)
 
