@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default $(if $(filter demo,$(STUDY)),,--configfile workflow/studies/$(STUDY).yaml)
 REPORT := results/$(STUDY)/report/report.html
 
-.PHONY: figures report test test-all lint docs install clean
+.PHONY: figures report test test-all lint docs bless install clean
 .DELETE_ON_ERROR:
 
 figures: install
@@ -45,6 +45,9 @@ lint: install
 
 docs: install
 	@$(BIN)/python docs/make.py
+
+bless: install
+	@$(BIN)/python docs/make.py --bless $(STUDY)
 
 install: $(VENV)/installed
 

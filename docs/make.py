@@ -1,10 +1,23 @@
-"""Write the pages that are made from the code: docs/config.md from the schema. `make docs` calls it; a test holds it in step."""
+"""Write the pages that are made, and bless a study's results as the reference that the README quotes.
 
+    python docs/make.py                 docs/config.md from the schema, the README's tables from docs/reference/
+    python docs/make.py --bless demo    first copy verdicts, parts and figures of results/demo to docs/reference/demo/
+
+`make docs` and `make bless` call it; tests hold the pages in step.
+"""
+
+import argparse
+import shutil
 from pathlib import Path
 
+from geed.claims import table
+from geed.errors import GeedError
+from geed.files import read_json, sha256, write_json
+from geed.provenance.job import commit
 from geed.study import config
 
 ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "docs/reference"
 
 
 def config_page() -> str:
@@ -14,7 +27,7 @@ def config_page() -> str:
         "",
         "Made from `workflow/schemas/` by `make docs`. The decision rules of the claims stand under `claims`.",
         "",
-        "A study is a file laid over `config.yaml`: a section that it names replaces the section of `config.yaml`, except `data` and",
+        "A study is a file laid over `config.yaml`: a section that it names replaces that of `config.yaml`, except `data` and",
         "`training`, whose keys are replaced one by one. `--config key=value` on the command line is laid over both.",
         "",
         "| key | type | default | meaning |",
@@ -22,9 +35,57 @@ def config_page() -> str:
     ]
     for path, kind, default, words in config.describe(config.load_schema(ROOT / "workflow/schemas")):
         words = words or "its settings"
-        lines.append(f"| `{path}` | {kind} | {default and f'`{default}`'} | {words} |".replace("``", ""))
+        lines.append(f"| `{path}` | {kind} | {default and f'`{default}`'} | {words} |")
     return "\n".join(lines) + "\n"
 
 
-if __name__ == "__main__":
+def with_tables(readme: str) -> str:
+    """The README with the table of every blessed study between its markers."""
+    for folder in sorted(REFERENCE.glob("*/")):
+        start, end = f"<!-- claims of {folder.name}: made by `make docs` -->\n", f"<!-- end of {folder.name} -->"
+        if start in readme:
+            before, rest = readme.split(start)
+            frame = table.collect(read_json(folder / "claims.json"))
+            readme = f"{before}{start}\n{table.markdown(frame)}\n{end}{rest.split(end, 1)[1]}"
+    return readme
+
+
+def bless(study: str) -> None:
+    """Copy what the README quotes of a finished study to docs/reference/<study>/, with the hashes and the commit it came from.
+
+    Raises:
+        GeedError: the study is not finished.
+    """
+    results, figures, target = ROOT / "results" / study, ROOT / "figures" / study, REFERENCE / study
+    if not (results / "claims.json").exists():
+        raise GeedError(f"results/{study}/claims.json: no such file; run the study first")
+    shutil.rmtree(target, ignore_errors=True)
+    files = [results / f"claims.{suffix}" for suffix in ("csv", "md", "json")]
+    files += [path for path in sorted((results / "claims").iterdir()) if not path.name.endswith(".record.json")]
+    files += sorted(figures.glob("*.png"))
+    record = {"study": study, **commit(), "files": {}}
+    for path in files:
+        name = path.relative_to(results) if path.is_relative_to(results) else Path("figures") / path.name
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target / name)
+        record["files"][name.as_posix()] = sha256(path)
+    training = [read_json(path) for path in sorted((results / "models").rglob("*.record.json"))]
+    record["packages"], record["machine"] = training[0]["packages"], training[0]["machine"]
+    record["compute_seconds"] = round(sum(read_json(path)["cost"]["wall_seconds"] for path in results.rglob("*.record.json")), 1)
+    write_json(target / "record.json", record)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Write the pages that are made from the code and the reference.")
+    parser.add_argument("--bless", metavar="STUDY", help="first take this study's results as the reference")
+    arguments = parser.parse_args()
+    if arguments.bless:
+        bless(arguments.bless)
     (ROOT / "docs/config.md").write_text(config_page(), encoding="utf-8")
+    readme = ROOT / "README.md"
+    readme.write_text(with_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

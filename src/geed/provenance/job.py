@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from geed.allocator import keep_freed_memory
 from geed.errors import GeedError
 from geed.files import sha256, write_json
 
@@ -52,6 +53,7 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     label = f"{snakemake.rule} {' '.join(str(value) for value in snakemake.wildcards)}".strip()
     threads = snakemake.threads
     _limit_threads(threads)
+    keep_freed_memory()
     measured: dict[str, Any] = {}
     with _logged(snakemake.log[0]) as screen:
         try:

@@ -29,9 +29,9 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = []
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
+            key = (key_node.tag, str(key_node.value))
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is given twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"the key '{key[1]}' is given twice", key_node.start_mark)
             seen.append(key)
         return super().construct_mapping(node, deep)
 

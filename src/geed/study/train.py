@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 
 from geed import files
-from geed.allocator import keep_freed_memory
 from geed.data import store
 from geed.errors import GeedError
 from geed.models.build import build, parameter_count
@@ -56,7 +55,6 @@ def train_run(
     Raises:
         GeedError: data or weights that are damaged or do not fit, no such device, or a training that diverges.
     """
-    keep_freed_memory()
     device = _device(device)
     train, validation = store.read(data, "train"), store.read(data, "validation")
     deviation, mean = torch.std_mean(train.images.double(), dim=(0, 2, 3))
