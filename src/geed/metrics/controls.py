@@ -63,7 +63,9 @@ def untrained(model: nn.Module, seed: int = 0) -> nn.Module:
         model: any network; left as it is.
         seed: of the new weights.
     """
-    clone = copy.deepcopy(model)
+    # e2cnn's expanded filters carry a gradient, which deepcopy refuses.
+    computed = {id(buffer): buffer.detach().clone() for buffer in model.buffers() if not buffer.is_leaf}
+    clone = copy.deepcopy(model, computed)
     generator = seeds.generator("untrained", seed)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seeds.seed_of("untrained", seed))

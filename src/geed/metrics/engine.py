@@ -78,11 +78,9 @@ def measure(
         GeedError: anything about the arguments, or NaN or infinity in an output (the layer is named).
     """
     wanted = parse_all(metrics)
-    order = group.order
     _check_arguments(model, group, wanted, batch_size, actions, null)
     names = _layer_names(model, layers, actions or {})
-    if null is not None and null != "shuffled":
-        raise GeedError(f"null: expected None or 'shuffled'; found {null!r}")
+    order = group.order
     size = max(1, batch_size // order)
     stream = batches.chunks(images, labels, size) if null is None else batches.shuffled_chunks(images, labels, size, order)
 
@@ -348,12 +346,12 @@ def _forward(model: nn.Module, orbit: Tensor) -> Any:
 
 
 @contextlib.contextmanager
-def _prepared(model: nn.Module, device: str | torch.device) -> Iterator[tuple[torch.device, torch.dtype]]:
-    """The model in eval mode and on the device; afterwards as it was."""
+def _prepared(model: nn.Module, device: str | torch.device) -> Iterator[tuple[torch.device, torch.dtype | None]]:
+    """The model in eval mode and on the device, with its type of numbers if it has any; afterwards as it was."""
     tensors = [*model.parameters(), *model.buffers()]
     home = {tensor.device for tensor in tensors}
     place = _place(device, home)
-    dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.get_default_dtype())
+    dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), None)
     flags = [(module, module.training) for module in model.modules()]
     moves = len(home) == 1 and home != {place}
     try:
@@ -396,6 +394,8 @@ def _check_arguments(
         raise GeedError(f"batch_size: expected a positive integer; found {batch_size!r}")
     if any(metric.reads == "action" for metric in metrics) and not actions:
         raise GeedError("metric eed needs `actions`: for each layer, the action of the group on its output")
+    if null not in (None, "shuffled"):
+        raise GeedError(f"null: expected None or 'shuffled'; found {null!r}")
     if null is not None and any(metric.reads == "images" for metric in metrics):
         raise GeedError("saliency_similarity has no shuffled null: leave it out, or null=None")
 

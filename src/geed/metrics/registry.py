@@ -24,6 +24,14 @@ CATALOGUE: dict[str, tuple[Reads, tuple[str, ...]]] = {
     "accuracy": ("logits", ("",)),
     "saliency_similarity": ("images", ("",)),
 }
+# Controls that a study measures beside the metrics: how much answers differ between images.
+CONTROLS: dict[str, tuple[str, ...]] = {"output_dispersion": ("kl",), "latent_dispersion": ("one_minus_cosine",)}
+
+# Metrics of which a larger value means more invariant; of all others it means less (accuracy means neither).
+LARGER_IS_MORE_INVARIANT = frozenset(
+    {"saliency_similarity", "effective_invariance", "consistency", "relative_invariance", "feature_correlation"}
+)
+
 NAMES: tuple[str, ...] = tuple(
     f"{name}/{distance}" if distance else name for name, (_, distances) in CATALOGUE.items() for distance in distances
 )
@@ -63,13 +71,13 @@ def parse(text: str) -> Metric:
     Raises:
         GeedError: no such metric or distance.
     """
-    name, _, distance = str(text).partition("/")
+    name, slash, distance = str(text).partition("/")
     if name not in CATALOGUE:
         raise GeedError(f"unknown metric '{text}'{nearest(text, NAMES)}")
     distances = CATALOGUE[name][1]
-    if not distance and len(distances) == 1:
+    if not slash and len(distances) == 1:
         return Metric(name, distances[0])
-    if distance not in distances or (distance == "" and "/" in str(text)):
+    if not distance or distance not in distances:
         choices = [f"{name}/{known}" if known else name for known in distances]
         raise GeedError(f"unknown metric '{text}'{nearest(text, choices)}")
     return Metric(name, distance)
@@ -85,3 +93,19 @@ def parse_all(texts: str | Iterable[str]) -> list[Metric]:
     if not metrics:
         raise GeedError(f"no metrics given; known: {', '.join(NAMES)}")
     return metrics
+
+
+def check(text: str) -> tuple[str, str]:
+    """Split the name of a metric or of a control into (name, distance); the distance is "" where there is none to choose.
+
+    >>> check("output_eed/kl"), check("output_dispersion/kl"), check("consistency")
+    (('output_eed', 'kl'), ('output_dispersion', 'kl'), ('consistency', ''))
+
+    Raises:
+        GeedError: no such metric or distance.
+    """
+    name, _, distance = str(text).partition("/")
+    if name in CONTROLS and distance in CONTROLS[name]:
+        return name, distance
+    metric = parse(text)
+    return metric.name, metric.distance
