@@ -143,7 +143,7 @@ _ALL = [
         mean=(0.395, 0.434, 0.394),
         std=(0.374, 0.301, 0.327),
         source="scikit-learn (load_sample_images)",
-        licence="CC BY 2.0 (china.jpg by Richie Diesterheft; flower.jpg by Vultee)",
+        licence="CC BY 2.0 (china.jpg by danielbuechele, flower.jpg by vultilion, on Flickr)",
         origins=(
             Origin(
                 "photo_patches",
