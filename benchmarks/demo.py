@@ -85,12 +85,9 @@ def main() -> None:
             seen.append(tables(folder))
             print(f"run {run + 1}: {len(costs)} jobs on {arguments.cores} cores")
             print(f"  wall time                                {wall:7.1f} s   (must be <= 300)")
-            print(
-                f"  work inside the jobs                     {work:7.1f} core-s, start-up and imports of the jobs {starting:.1f} core-s"
-            )
-            print(
-                f"  start-up, imports and scheduling         {1 - work / (arguments.cores * wall):7.1%}    of the wall time (must be <= 40 %)"
-            )
+            overhead = 1 - work / (arguments.cores * wall)
+            print(f"  work inside the jobs                     {work:7.1f} core-s; their start-up and imports {starting:.1f}")
+            print(f"  start-up, imports and scheduling         {overhead:7.1%}    of the wall time (must be <= 40 %)")
             print(f"  peak memory of the process tree          {memory:7.0f} MB  (must be <= 4096)")
             print(f"  dry run                                  {dry:7.1f} s   (must be <= 5)")
             print(f"  second run, nothing to do                {again:7.1f} s   (must be <= 15)")

@@ -1,4 +1,4 @@
-"""geed: how invariant is a neural network, in which layers, to what?
+"""How invariant is a neural network, in which layers, to what.
 
 >>> from geed import groups, measure  # doctest: +SKIP
 >>> measure(model, images, group=groups.rotations(4), metrics=["channel_eed", "output_eed/kl"])  # doctest: +SKIP

@@ -11,7 +11,7 @@ from geed.claims.decision import CLAIMS, decide, evaluate
 from geed.claims.settings import evaluations, metrics
 from geed.errors import GeedError
 from geed.files import read_json, sha256
-from geed.metrics.names import CONTROLS
+from geed.metrics.registry import CONTROLS
 from geed.stats.bootstrap import Interval
 
 ROOT = Path(__file__).parents[2]
@@ -115,9 +115,9 @@ def test_table_for_a_terminal_is_aligned():
         },
     ]
     assert table.text(table.collect(results)).splitlines() == [
-        "claim  verdict       estimate           seeds",
-        "K1     reproduced    0.25 [0.125, 0.5]  3",
-        "P31    inconclusive  –                  –",
+        "claim  verdict       estimate           seeds  figure",
+        "K1     reproduced    0.25 [0.125, 0.5]  3      figures/demo/layers.png",
+        "P31    inconclusive  –                  –      figures/demo/factors.png",
     ]
 
 
@@ -125,7 +125,7 @@ def test_parts_keep_types_through_csv_and_refuse_unknown_columns(tmp_path):
     from geed.files import write_table
 
     parts = claim_parts.Parts()
-    parts.add("deviation", Interval(0.5, 0.4, 0.6, 0.01), metric="output_eed", corruption="none", severity=None, n_seeds=3)
+    parts.add("deviation", Interval(0.5, 0.4, 0.6, 0.01), metric="output_eed/kl", corruption="none", severity=None, n_seeds=3)
     parts.add("ratio", 0.25, metric="accuracy", severity=2)
     write_table(tmp_path / "parts.csv", parts.frame())
     again = claim_parts.read(tmp_path / "parts.csv")

@@ -3,6 +3,7 @@ import os
 import sys
 from pathlib import Path
 
+from geed.claims.names import FIGURES as FIGURES_OF
 from geed.errors import GeedError
 from geed.provenance.sources import sources
 from geed.study import plan as study_plan
@@ -121,23 +122,11 @@ def measuring_memory(wildcards, attempt):
     return 2500 * attempt
 
 
-# Figures by name, each with the claim whose parts it draws.
-CLAIM_FIGURES = {
-    "K1": "layers",
-    "K2": "shift",
-    "K3": "accuracy",
-    "K4": "distances",
-    "K5": "objectives",
-    "P31": "factors",
-    "P32": "perturbations",
-}
-
-
 def figure_inputs(wildcards):
     """What a figure reads: its claim's verdict and parts, or the recorded orbit."""
     if wildcards.figure == "overview":
         return {"activations": f"{RESULTS}/measurements/overview.safetensors"}
-    claim = next(ID for ID, name in CLAIM_FIGURES.items() if name == wildcards.figure)
+    claim = next(ID for ID, name in FIGURES_OF.items() if name == wildcards.figure)
     return {
         "result": f"{RESULTS}/claims/{claim}.json",
         "parts": f"{RESULTS}/claims/{claim}.csv",
@@ -146,13 +135,13 @@ def figure_inputs(wildcards):
 
 def claim_figures(claim):
     """The figures of one claim."""
-    name = CLAIM_FIGURES.get(claim)
+    name = FIGURES_OF.get(claim)
     return [f"{FIGURES}/{name}.png"] if name else []
 
 
 def all_figures():
     """Every figure of the study: one or more a claim, and the overview."""
-    names = [CLAIM_FIGURES[claim] for claim in PLAN.claims if claim in CLAIM_FIGURES]
+    names = [FIGURES_OF[claim] for claim in PLAN.claims if claim in FIGURES_OF]
     return expand(
         f"{FIGURES}/{{name}}.png", name=(["overview"] if PLAN.overview else []) + names
     )

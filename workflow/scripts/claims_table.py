@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from geed.claims.table import write_tables
-
 from geed.provenance.job import job
 
 with job(snakemake):

@@ -7,7 +7,7 @@ import pandas as pd
 
 from geed.errors import GeedError, nearest
 from geed.files import read_table
-from geed.metrics.names import check
+from geed.metrics.registry import check
 from geed.stats.bootstrap import Interval
 
 _TEXT = ["part", "comparison", "group", "role", "arm", "layer", "metric", "distance", "domain", "corruption"]

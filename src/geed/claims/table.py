@@ -6,9 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from geed.claims.names import FIGURES
 from geed.files import atomic, read_json, write_json, write_table
 
-COLUMNS = ["claim", "verdict", "estimate", "ci_low", "ci_high", "n_seeds", "estimate_name", "statement", "scale", "command"]
+_RESULT = ["verdict", "estimate", "ci_low", "ci_high", "n_seeds", "estimate_name", "statement", "scale"]
+COLUMNS = ["claim", *_RESULT, "figure", "command"]
 
 
 def collect(results: Sequence[Mapping[str, Any]], expected: Sequence[str] = ()) -> pd.DataFrame:
@@ -23,7 +25,12 @@ def collect(results: Sequence[Mapping[str, Any]], expected: Sequence[str] = ()) 
     for claim in dict.fromkeys([*expected, *by_id]):
         result = by_id.get(claim, dict.fromkeys(("estimate_name", "statement", "scale"), "") | {"verdict": "missing"})
         rows.append(
-            {"claim": claim, **{key: result.get(key) for key in COLUMNS[1:-1]}, "command": command(claim, result.get("scale"))}
+            {
+                "claim": claim,
+                **{key: result.get(key) for key in _RESULT},
+                "figure": figure(claim, result.get("scale")),
+                "command": command(claim, result.get("scale")),
+            }
         )
     frame = pd.DataFrame(rows, columns=COLUMNS)
     return frame.astype({"estimate": float, "ci_low": float, "ci_high": float, "n_seeds": "Int64"})
@@ -33,6 +40,11 @@ def command(claim: str, study: str | None) -> str:
     """What rebuilds a claim; the demo study is the default config."""
     overlay = f" --configfile workflow/studies/{study}.yaml" if study not in (None, "", "demo") else ""
     return f"snakemake --cores 2{overlay} claim_{claim}"
+
+
+def figure(claim: str, study: str | None) -> str | None:
+    """Where a claim's figure is; None where it has none."""
+    return f"figures/{study}/{FIGURES[claim]}.png" if study and claim in FIGURES else None
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -46,8 +58,9 @@ def markdown(frame: pd.DataFrame) -> str:
 
 def text(frame: pd.DataFrame) -> str:
     """The table for a terminal."""
-    header = ("claim", "verdict", "estimate", "seeds")
-    cells = [header, *((row["claim"], row["verdict"], _estimate(row), _count(row)) for row in frame.to_dict("records"))]
+    header = ("claim", "verdict", "estimate", "seeds", "figure")
+    rows = frame.to_dict("records")
+    cells = [header, *((row["claim"], row["verdict"], _estimate(row), _count(row), row["figure"] or "–") for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     return (
         "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells) + "\n"

@@ -12,7 +12,7 @@ from geed.claims.parts import Parts
 from geed.claims.verdicts import INCONCLUSIVE
 from geed.errors import GeedError
 from geed.files import sha256
-from geed.metrics.names import LARGER_IS_MORE_INVARIANT, check
+from geed.metrics.registry import LARGER_IS_MORE_INVARIANT, check
 from geed.stats.bootstrap import Array, Bootstrap, Interval, interval
 from geed.stats.corrections import holm
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 def register(subparsers: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
-    parser = subparsers.add_parser("claims", help="print the verdicts of a study", description="Print the verdicts of a study.")
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("results/demo"), help="results folder of the study (results/demo)")
+    parser = subparsers.add_parser("claims", help="print the verdicts of a study")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("results/demo"), help="its results folder (results/demo)")
     parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table; 0 when every claim has a verdict, 1 when one is missing."""
+    """Print the table."""
     from geed.claims import table
     from geed.errors import GeedError
     from geed.files import read_json

@@ -209,7 +209,7 @@ def _measured(
 
 def _summary(table: "pd.DataFrame", untrained: "pd.DataFrame | None") -> str:
     """Whole-network metrics, the layers that deviate most and least, and why some were not measured."""
-    from geed.metrics.names import LARGER_IS_MORE_INVARIANT
+    from geed.metrics.registry import LARGER_IS_MORE_INVARIANT
 
     if untrained is not None:
         table = table.assign(untrained=untrained["value"])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from geed.errors import GeedError
 from geed.figures import style
-from geed.metrics.names import LARGER_IS_MORE_INVARIANT
+from geed.metrics.registry import LARGER_IS_MORE_INVARIANT
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ import numpy as np
 from geed.claims import parts as claim_parts
 from geed.errors import GeedError
 from geed.files import read_json
-from geed.metrics.names import LARGER_IS_MORE_INVARIANT
+from geed.metrics.registry import LARGER_IS_MORE_INVARIANT
 
 if TYPE_CHECKING:
     import pandas as pd

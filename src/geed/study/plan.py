@@ -112,7 +112,7 @@ def load(files: Sequence[str | Path], schemas: str | Path, overrides: Mapping[st
 def _known(config: Mapping[str, Any]) -> dict[str, Callable[[str], Any]]:
     """For every kind of name that a config holds, a check that raises GeedError where the name leads nowhere."""
     from geed.data.corruptions import NAMES
-    from geed.metrics.names import check as check_metric
+    from geed.metrics.registry import check as check_metric
 
     def among(what: str, choices: Any) -> Callable[[str], None]:
         def check(name: str) -> None:
@@ -211,7 +211,8 @@ def _check_initialisation(config: Mapping[str, Any], name: str, fail: Callable[[
         if runs[source]["architecture"] != runs[name]["architecture"]:
             fail(
                 path,
-                f"expected a run of the architecture {runs[name]['architecture']}, found {source} of {runs[source]['architecture']}",
+                f"expected a run of the architecture {runs[name]['architecture']}, "
+                f"found {source} of {runs[source]['architecture']}",
             )
         seen.append(source)
 

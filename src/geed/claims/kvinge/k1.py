@@ -9,7 +9,7 @@ from geed.claims.evidence import Evidence
 from geed.claims.trial import Decision, Outcome, Statistics, Trial, View, mean, oriented
 from geed.claims.verdicts import OPEN, above, below, given, overall, verdict
 from geed.errors import GeedError
-from geed.metrics.names import check
+from geed.metrics.registry import check
 from geed.stats.bootstrap import Array
 
 _TEST = (

@@ -7,7 +7,7 @@ from geed.claims.evidence import Evidence
 from geed.claims.trial import LAYERWISE, Decision, Outcome, Trial, View, corrected, oriented, roles
 from geed.claims.verdicts import CONTRADICTED, FAILS, HOLDS, OPEN, PARTLY, REPRODUCED, any_of, conjunction, sign, verdict
 from geed.errors import GeedError
-from geed.metrics.names import check
+from geed.metrics.registry import check
 from geed.stats.bootstrap import Array, Interval
 from geed.stats.correlation import bootstrap_correlation
 

@@ -7,7 +7,7 @@ from geed.claims.evidence import Evidence
 from geed.claims.trial import Decision, Outcome, Trial, View, corrected, mean, roles
 from geed.claims.verdicts import HOLDS, OPEN, conjunction, sign, verdict
 from geed.errors import GeedError
-from geed.metrics.names import check
+from geed.metrics.registry import check
 
 _ROLES = ("supervised", "contrastive", "others", "shown", "equivariant", "untrained")
 _RIVALS = ("contrastive", "other")
