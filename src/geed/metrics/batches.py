@@ -29,8 +29,8 @@ class Chunk:
     for_element: Callable[[int], Tensor]
 
 
-def chunks(images: Any, labels: Any, size: int) -> Iterator[Chunk]:
-    """Split a tensor, or an iterable of batches or (batch, labels) pairs, into chunks of at most `size` images.
+def chunks(images: Any, labels: Any, size_for: Callable[[Tensor], int]) -> Iterator[Chunk]:
+    """Split a tensor, or an iterable of batches or (batch, labels) pairs, into chunks of at most `size_for(batch)` images.
 
     Raises:
         GeedError: something is not a batch of images, or does not match the labels.
@@ -47,6 +47,7 @@ def chunks(images: Any, labels: Any, size: int) -> Iterator[Chunk]:
             own = labels[start : start + len(batch)]
             if len(own) < len(batch):
                 raise GeedError(f"labels: expected one per image, found {len(labels)} for more images")
+        size = size_for(batch) if len(batch) else 1
         for low in range(0, len(batch), size):
             part = batch[low : low + size]
             yield Chunk(start + low, part, None if own is None else own[low : low + size], lambda k, part=part: part)
@@ -55,7 +56,7 @@ def chunks(images: Any, labels: Any, size: int) -> Iterator[Chunk]:
         raise GeedError(f"labels: expected one per image, found {len(labels)} for {start} images")
 
 
-def shuffled_chunks(images: Any, labels: Any, size: int, order: int) -> Iterator[Chunk]:
+def shuffled_chunks(images: Any, labels: Any, size_for: Callable[[Tensor], int], order: int) -> Iterator[Chunk]:
     """The same, but element k > 0 acts on *another* image: the one round(k·N/|G|) places on, so that no orbit is one image's own.
 
     Raises:
@@ -63,7 +64,7 @@ def shuffled_chunks(images: Any, labels: Any, size: int, order: int) -> Iterator
     """
     if not isinstance(images, Tensor) or len(images) < 2:
         raise GeedError("null='shuffled' pairs each image with others: it needs the images as one tensor, of at least two")
-    for chunk in chunks(images, labels, size):
+    for chunk in chunks(images, labels, size_for):
         places = torch.arange(chunk.start, chunk.start + len(chunk.images))
 
         def for_element(k: int, places: Tensor = places) -> Tensor:

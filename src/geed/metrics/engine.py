@@ -28,6 +28,10 @@ from geed.metrics.registry import Metric, parse_all
 if TYPE_CHECKING:
     import pandas as pd
 
+# Numbers that go into a network at once on a CPU, at most: 80 images of 64 px, 7 of 224 px in colour. Measured on ResNet-18: more
+# is a quarter slower, because activations no longer fit the cache; far fewer are slower too.
+_CPU_NUMBERS = 1 << 20
+
 COLUMNS = ["metric", "distance", "layer", "group", "value", "se", "n_images", "n_elements", "note"]
 _FORWARD_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError, NotImplementedError)
 
@@ -59,8 +63,8 @@ def measure(
         layers: module names as in `named_modules()`; None = every leaf. A module called several times in a forward pass is
             several layers: ``name``, ``name#2``, …
         labels: (N,) class indices; needed by `accuracy`, used by `saliency_similarity` (else: the predicted class).
-        batch_size: how many images go through the network at once, orbit elements counted; at least one whole orbit does.
-            Results do not depend on it.
+        batch_size: at most how many images go through the network at once, orbit elements counted; fewer where that is faster
+            (large images on a CPU), but one whole orbit at least. Results do not depend on it.
         device: "auto" (CUDA if there is one), "cpu", "cuda", …
         per_image: add a column `values`, per row a float32 array of length n_images.
         progress: called with the number of images done since the last call.
@@ -81,10 +85,13 @@ def measure(
     _check_arguments(model, group, wanted, batch_size, actions, null)
     names = _layer_names(model, layers, actions or {})
     order = group.order
-    size = max(1, batch_size // order)
-    stream = batches.chunks(images, labels, size) if null is None else batches.shuffled_chunks(images, labels, size, order)
 
     with _prepared(model, device) as (place, dtype), torch.no_grad():
+        size_for = functools.partial(_images_at_once, batch_size, order, place)
+        shuffled = null == "shuffled"
+        stream = (
+            batches.shuffled_chunks(images, labels, size_for, order) if shuffled else batches.chunks(images, labels, size_for)
+        )
         recorder = _Recorder(model, group, wanted, names, actions or {}, per_image)
         with recorder.hooked(model):
             for chunk in stream:
@@ -330,6 +337,12 @@ def _scale(stream: latent.PairCosine | latent.Relative) -> tuple[float, float, s
     if abs(mean) < stream.LEAST:
         return 0.0, 1.0, f"the mean cosine of different images is {mean:.1e}, too near 0 to divide by"
     return 0.0, 1 / mean, ""
+
+
+def _images_at_once(batch_size: int, order: int, place: torch.device, batch: Tensor) -> int:
+    if place.type == "cpu":
+        batch_size = min(batch_size, _CPU_NUMBERS // batch[0].numel())
+    return max(1, batch_size // order)
 
 
 def _mark(values: Tensor, orbit: Tensor) -> Tensor:
