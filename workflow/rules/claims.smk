@@ -37,12 +37,13 @@ rule claims_table:
         results=expand(f"{RESULTS}/claims/{{claim}}.json", claim=PLAN.claims),
         code=code("claims_table.py"),
     output:
-        csv=report(
-            f"{RESULTS}/claims.csv",
+        html=report(
+            f"{RESULTS}/claims.html",
             caption="../report/claims.rst",
             category="1 Claims",
             labels={"table": "all verdicts"},
         ),
+        csv=f"{RESULTS}/claims.csv",
         markdown=f"{RESULTS}/claims.md",
         json=f"{RESULTS}/claims.json",
         record=f"{RESULTS}/claims.record.json",

@@ -1,6 +1,7 @@
 """The table of verdicts: one row per claim."""
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,13 @@ from geed.claims.names import FIGURES
 from geed.files import atomic, read_json, write_json, write_table
 
 _RESULT = ["verdict", "estimate", "ci_low", "ci_high", "n_seeds", "estimate_name", "statement", "scale"]
+# Colours of Okabe and Ito, darkened for text; the word says it too.
+_CSS = """<style>
+body { font: 15px sans-serif; margin: 2em } table { border-collapse: collapse }
+code { font-size: 13px } span { font-weight: bold }
+th, td { text-align: left; vertical-align: top; padding: .4em .8em; border-bottom: 1px solid #ccc }
+.reproduced { color: #007a5a } .contradicted { color: #b04a00 } .partly { color: #0072b2 } .inconclusive, .missing { color: #666 }
+</style>"""
 COLUMNS = ["claim", *_RESULT, "figure", "command"]
 
 
@@ -56,6 +64,26 @@ def markdown(frame: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
+def html(frame: pd.DataFrame) -> str:
+    """The table as a page that needs nothing else, for the report."""
+    header = ("claim", "verdict", "estimate with its interval", "seeds", "figure", "rebuild")
+    rows = [
+        (
+            f"<b>{row['claim']}</b> {escape(row['statement'] or '')}",
+            f'<span class="{row["verdict"]}">{row["verdict"]}</span>',
+            escape(_estimate(row, with_name=True)),
+            _count(row),
+            escape(row["figure"] or "–"),
+            f"<code>{escape(row['command'])}</code>",
+        )
+        for row in frame.to_dict("records")
+    ]
+    head = "".join(f"<th>{name}</th>" for name in header)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>\n" for row in rows)
+    start = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Claims</title>{_CSS}'
+    return f"{start}<table><tr>{head}</tr>\n{body}</table></html>\n"
+
+
 def text(frame: pd.DataFrame) -> str:
     """The table for a terminal."""
     header = ("claim", "verdict", "estimate", "seeds", "figure")
@@ -67,8 +95,8 @@ def text(frame: pd.DataFrame) -> str:
     )
 
 
-def write_tables(results: Sequence[Path], *, csv: Path, markdown: Path, json: Path) -> None:
-    """Gather results and write the table as CSV, as Markdown, and whole as JSON; a file that is not there is a missing claim.
+def write_tables(results: Sequence[Path], *, csv: Path, markdown: Path, html: Path, json: Path) -> None:
+    """Gather results and write the table as CSV, Markdown, HTML and whole as JSON; a file that is not there is a missing claim.
 
     Raises:
         GeedError: a result is damaged, or a table cannot be written.
@@ -76,12 +104,13 @@ def write_tables(results: Sequence[Path], *, csv: Path, markdown: Path, json: Pa
     found = [read_json(path) for path in results if Path(path).exists()]
     frame = collect(found, expected=[Path(path).stem for path in results])
     write_table(csv, frame)
-    with atomic(markdown) as temporary:
-        temporary.write_text(_markdown(frame), encoding="utf-8")
+    for path, page in ((markdown, _markdown(frame)), (html, _html(frame))):
+        with atomic(path) as temporary:
+            temporary.write_text(page, encoding="utf-8")
     write_json(json, found)
 
 
-_markdown = markdown
+_markdown, _html = markdown, html
 
 
 def _estimate(row: Mapping[str, Any], *, with_name: bool = False) -> str:
