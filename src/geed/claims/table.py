@@ -69,11 +69,11 @@ def html(frame: pd.DataFrame) -> str:
     header = ("claim", "verdict", "estimate with its interval", "seeds", "figure", "rebuild")
     rows = [
         (
-            f"<b>{row['claim']}</b> {escape(row['statement'] or '')}",
+            f"<b>{row['claim']}</b> {_words(row['statement'])}",
             f'<span class="{row["verdict"]}">{row["verdict"]}</span>',
             escape(_estimate(row, with_name=True)),
             _count(row),
-            escape(row["figure"] or "–"),
+            _words(row["figure"], "–"),
             f"<code>{escape(row['command'])}</code>",
         )
         for row in frame.to_dict("records")
@@ -88,7 +88,7 @@ def text(frame: pd.DataFrame) -> str:
     """The table for a terminal."""
     header = ("claim", "verdict", "estimate", "seeds", "figure")
     rows = frame.to_dict("records")
-    cells = [header, *((row["claim"], row["verdict"], _estimate(row), _count(row), row["figure"] or "–") for row in rows)]
+    cells = [header, *((row["claim"], row["verdict"], _estimate(row), _count(row), _words(row["figure"], "–")) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     return (
         "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells) + "\n"
@@ -111,6 +111,11 @@ def write_tables(results: Sequence[Path], *, csv: Path, markdown: Path, html: Pa
 
 
 _markdown, _html = markdown, html
+
+
+def _words(value: object, otherwise: str = "") -> str:
+    """Text as it stands in a page; a missing cell is None or NaN."""
+    return escape(value) if isinstance(value, str) else otherwise
 
 
 def _estimate(row: Mapping[str, Any], *, with_name: bool = False) -> str:
