@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from geed.claims.names import FIGURES as FIGURES_OF
+from geed.data import mirror as mirrors
 from geed.errors import GeedError
 from geed.provenance.sources import sources
 from geed.study import plan as study_plan
@@ -21,8 +22,7 @@ def load_plan():
 
 PLAN = load_plan()
 # Not a parameter of the rules: where a checksummed file was fetched from changes no result, so it must not rerun one.
-if PLAN.mirror:
-    os.environ["GEED_DATA_MIRROR"] = PLAN.mirror
+mirrors.use(PLAN.mirror)
 
 RESULTS = f"results/{PLAN.study}"
 FIGURES = f"figures/{PLAN.study}"

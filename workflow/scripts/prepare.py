@@ -1,6 +1,5 @@
 """Prepare one data set: read it, check it, split it."""
 
-import os
 from pathlib import Path
 
 from geed.provenance.job import job
@@ -11,5 +10,4 @@ with job(snakemake) as measured:
         snakemake.wildcards.set,
         snakemake.params.settings,
         Path(snakemake.output.data),
-        mirror=os.environ.get("GEED_DATA_MIRROR"),
     )

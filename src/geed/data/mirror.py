@@ -68,6 +68,12 @@ def resolve(mirror: str | Path | None) -> str | None:
     return mirror and mirror.rstrip("/")
 
 
+def use(mirror: str | None) -> None:
+    """Make a mirror the default of this process and of those that it starts; None changes nothing."""
+    if mirror:
+        os.environ[VARIABLE] = mirror
+
+
 def cache_folder(cache: str | Path | None = None) -> Path:
     """Where downloads are kept: the given folder, else ``$GEED_CACHE``, else ``~/.cache/geed``."""
     return Path(cache or os.environ.get("GEED_CACHE") or Path.home() / ".cache" / "geed").expanduser()
