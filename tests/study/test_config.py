@@ -75,6 +75,25 @@ def test_a_run_overrides_single_training_keys(tmp_path):
     assert plan.runs["plain"]["training"] == DEMO["training"] | {"epochs": 3, "snapshots": DEMO["training"].get("snapshots", [])}
 
 
+@pytest.mark.parametrize("source", ["folder:my/images", "imagenet:/far/away", "imagenet"])
+def test_a_set_may_be_a_folder(tmp_path, source):
+    plan = resolve(tmp_path, changed(["data", "sets", "digits"], {"source": source, "size": 15, "channels": 1}))
+    assert plan.sets["digits"]["source"] == source
+
+
+def test_pretrained_weights_are_taken_unless_said_otherwise(tmp_path):
+    config = changed(["architectures", "resnet"], {"kind": "pretrained", "name": "cifar10_resnet20"})
+    config["data"]["sets"]["digits"]["channels"] = 3
+    run = {"data": "digits", "architecture": "resnet"}
+    config["runs"] |= {"one": run, "two": run | {"initialisation": {"pretrained": False}}}
+    config["runs"] |= {"three": run | {"initialisation": {"from": "one"}}}
+    runs = resolve(tmp_path, config).runs
+    assert [runs[name]["initialisation"]["pretrained"] for name in ("one", "two", "three")] == [True, False, False]
+    config["runs"]["three"]["initialisation"]["pretrained"] = True
+    with pytest.raises(GeedError, match=r"runs\.three\.initialisation\.from: expected none beside pretrained weights, found one"):
+        resolve(tmp_path, config)
+
+
 # (what is changed, words that the sentence must hold)
 WRONG = {
     "unknown top-level key": (changed(["sed"], [0]), ["sed: unknown key", "did you mean 'seeds'"]),
@@ -151,6 +170,23 @@ WRONG = {
     "late snapshot": (changed(["runs", "plain", "training"], {"snapshots": [1000]}), ["runs.plain.training.snapshots", "1000"]),
     "overview run": (changed(["overview"], {"runs": ["plian"], "group": "rotations:4"}), ["overview.runs", "'plain'"]),
     "nothing to corrupt": (changed(["corruptions"], {}), ["corrupted", "corruptions.names"]),
+    "misspelt weights": (
+        changed(["architectures", "cnn"], {"kind": "pretrained", "name": "cifar10_resnet2"}),
+        ["architectures.cnn.name", "expected the name of pretrained weights, found 'cifar10_resnet2'", "cifar10_resnet20"],
+    ),
+    "weights without a profile": (
+        changed(["architectures", "cnn"], {"kind": "pretrained", "name": "mobilenet_v1_025"}),
+        ["architectures.cnn.name", "layers can be profiled", "cifar10_resnet20"],
+    ),
+    "grey images for a colour network": (
+        changed(["architectures", "cnn"], {"kind": "pretrained", "name": "cifar10_resnet20"}),
+        ["runs.plain.data", "3 channels", "found 1", "data.sets.digits.channels: 3"],
+    ),
+    "weights of a plain network": (
+        changed(["runs", "plain", "initialisation"], {"pretrained": True}),
+        ["runs.plain.initialisation.pretrained", "plain_cnn"],
+    ),
+    "place for a set that takes none": (changed(["data", "sets", "digits", "source"], "digits:here"), ["without a place"]),
     "key twice": ("study: demo\nstudy: other\n", ["line 2", "given twice"]),
     "not YAML": ("study: [demo\n", ["expected YAML"]),
     "not a mapping": ("- study\n", ["expected a mapping"]),

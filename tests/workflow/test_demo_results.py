@@ -68,14 +68,14 @@ def edit(finished):
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-ALL = ["prepare", "corrupt", "train", "measure", "orbit", "claim", "claims_table", "figure"]
+ALL = ["prepare", "corrupt", "train", "measure", "orbit", "claim", "claims_table", "figure", "contact_sheet"]
 REACH = {
     "src/geed/claims/kvinge.py": ["claim", "claims_table", "figure"],
     "src/geed/stats/bootstrap.py": ["claim", "claims_table", "figure"],
-    "src/geed/figures/style.py": ["figure"],
+    "src/geed/figures/style.py": ["figure", "contact_sheet"],
     "src/geed/study/measure.py": ["measure", "claim", "claims_table", "figure"],
     "src/geed/study/orbit.py": ["orbit", "figure"],
-    "src/geed/data/corruptions/noise.py": ["corrupt", "measure", "claim", "claims_table", "figure"],
+    "src/geed/data/corruptions/noise.py": ["corrupt", "measure", "claim", "claims_table", "figure", "contact_sheet"],
     "src/geed/training/loop.py": ["train", "measure", "orbit", "claim", "claims_table", "figure"],
     "src/geed/files.py": ALL,
     "src/geed/commands/claims.py": [],

@@ -1,12 +1,15 @@
 # Needs: the config. Gives: PLAN, and the helpers that say what a job reads.
 import os
+import re
 import sys
 from pathlib import Path
 
 from geed.claims.names import FIGURES as FIGURES_OF
 from geed.data import mirror as mirrors
 from geed.errors import GeedError
+from geed.models.published import PRETRAINED
 from geed.provenance.sources import sources
+from geed.study import fetch as study_fetch
 from geed.study import plan as study_plan
 
 
@@ -24,6 +27,7 @@ PLAN = load_plan()
 # Not a parameter of the rules: where a checksummed file was fetched from changes no result, so it must not rerun one.
 mirrors.use(PLAN.mirror)
 
+SOURCES = "results/sources"
 RESULTS = f"results/{PLAN.study}"
 FIGURES = f"figures/{PLAN.study}"
 LOGS = f"logs/{PLAN.study}"
@@ -34,7 +38,9 @@ wildcard_constraints:
     run="[a-z][a-z0-9_]*",
     seed=r"\d+",
     claim=r"[A-Z]\d+",
-    figure="[a-z][a-z0-9_]*",
+    figure="|".join(["overview", *FIGURES_OF.values()]),
+    source="|".join(re.escape(path) for path in study_fetch.FILES),
+    weights="|".join(PRETRAINED),
 
 
 def code(script):
@@ -50,13 +56,35 @@ def code(script):
     ]
 
 
+def source_checksum(wildcards):
+    return study_fetch.FILES[wildcards.source].sha256
+
+
+def set_sources(wildcards):
+    """Files to fetch for a data set; none for sets inside packages and for folders."""
+    wanted = study_fetch.wanted(PLAN.sets[wildcards.set]["source"], SOURCES)
+    return [f"{SOURCES}/{path}" for path in wanted]
+
+
+def published_weights(wildcards):
+    return f"{SOURCES}/{PRETRAINED[wildcards.weights].file.path}"
+
+
+def weights_checksum(wildcards):
+    return PRETRAINED[wildcards.weights].safetensors
+
+
 def training_inputs(wildcards):
-    """Prepared data of a run and, where it starts from another run, that run's weights."""
+    """Prepared data of a run and, where it starts from another run or from pretrained weights, those weights."""
     run = PLAN.runs[wildcards.run]
     inputs = {"data": f"{RESULTS}/data/{run['data']}.safetensors"}
     if source := run["initialisation"]["from"]:
         inputs["source"] = (
             f"{RESULTS}/models/{source}/seed-{wildcards.seed}/weights.safetensors"
+        )
+    if run["initialisation"].get("pretrained"):
+        inputs["published"] = (
+            f"results/weights/{run['architecture']['name']}.safetensors"
         )
     return inputs
 
@@ -133,6 +161,15 @@ def figure_inputs(wildcards):
     }
 
 
+def sheet_inputs(wildcards):
+    """The first data set that the study corrupts, clean and corrupted."""
+    prepared = f"{RESULTS}/data/{PLAN.corrupted_sets[0]}"
+    return {
+        "data": f"{prepared}.safetensors",
+        "corrupted": f"{prepared}.corrupted.safetensors",
+    }
+
+
 def claim_figures(claim):
     """The figures of one claim."""
     name = FIGURES_OF.get(claim)
@@ -140,8 +177,8 @@ def claim_figures(claim):
 
 
 def all_figures():
-    """Every figure of the study: one or more a claim, and the overview."""
+    """Every figure of the study: one or more a claim, the overview, and the corruptions where something is corrupted."""
     names = [FIGURES_OF[claim] for claim in PLAN.claims if claim in FIGURES_OF]
-    return expand(
-        f"{FIGURES}/{{name}}.png", name=(["overview"] if PLAN.overview else []) + names
-    )
+    others = {"overview": PLAN.overview, "corruptions": PLAN.corrupted_sets}
+    names = [name for name, shown in others.items() if shown] + names
+    return expand(f"{FIGURES}/{{name}}.png", name=names)

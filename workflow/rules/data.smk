@@ -1,9 +1,24 @@
-# Needs: embedded data, the mirror or the canonical sources. Gives: results/<study>/data/<set>.safetensors, checked and split,
-# and <set>.corrupted.safetensors, its test split under every corruption and severity.
+# Needs: embedded data, the mirror or the canonical sources. Gives: results/sources/<file>, as they were published;
+# results/<study>/data/<set>.safetensors, checked and split, and <set>.corrupted.safetensors, its test split under every
+# corruption and severity.
+
+
+# No code among the inputs: the checksum says what the file must be, so no edit can change it.
+rule fetch:
+    output:
+        file=ensure(f"{SOURCES}/{{source}}", sha256=source_checksum),
+        record=f"{SOURCES}/{{source}}.record.json",
+    log:
+        "logs/sources/{source}.log",
+    retries: 3
+    localrule: True
+    script:
+        "../scripts/fetch.py"
 
 
 rule prepare:
     input:
+        sources=set_sources,
         code=code("prepare.py"),
     output:
         data=f"{RESULTS}/data/{{set}}.safetensors",

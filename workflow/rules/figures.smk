@@ -1,4 +1,4 @@
-# Needs: the claims' parts, and the recorded orbit for the overview. Gives: figures/<study>/<name>.{pdf,png}.
+# Needs: the claims' parts, the recorded orbit for the overview, and corrupted data. Gives: figures/<study>/<name>.{pdf,png}.
 
 
 rule figure:
@@ -18,3 +18,22 @@ rule figure:
         f"{LOGS}/figures/{{figure}}.log",
     script:
         "../scripts/figure.py"
+
+
+rule contact_sheet:
+    input:
+        unpack(sheet_inputs),
+        code=code("contact_sheet.py"),
+    output:
+        pdf=f"{FIGURES}/corruptions.pdf",
+        png=report(
+            f"{FIGURES}/corruptions.png",
+            caption="../report/corruptions.rst",
+            category="3 Figures",
+            labels={"figure": "corruptions"},
+        ),
+        record=f"{FIGURES}/corruptions.record.json",
+    log:
+        f"{LOGS}/figures/corruptions.log",
+    script:
+        "../scripts/contact_sheet.py"

@@ -6,7 +6,7 @@ from geed.provenance.job import job
 from geed.study.train import train_run
 
 with job(snakemake) as measured:
-    source = snakemake.input.get("source")
+    source, published = snakemake.input.get("source"), snakemake.input.get("published")
     measured |= train_run(
         snakemake.params.run,
         study=snakemake.params.study,
@@ -16,6 +16,7 @@ with job(snakemake) as measured:
         history=Path(snakemake.output.history),
         snapshots=Path(snakemake.output.snapshots),
         source=Path(source) if source else None,
+        published=Path(published) if published else None,
         device=snakemake.params.device,
         checkpoints=Path(snakemake.params.checkpoints),
     )

@@ -8,6 +8,7 @@ Sources: E(2)-steerable CNNs, Weiler and Cesa 2019 (arXiv 1911.08251), through e
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -148,7 +149,75 @@ class Perceptron(Network):
         return self.blocks(self.normalise(images))
 
 
-KINDS: dict[str, Callable[..., Network]] = {"plain_cnn": PlainCNN, "steerable_cnn": SteerableCNN, "perceptron": Perceptron}
+class Published(Network):
+    """A network of the registry of pretrained weights, with its own normalisation and as many classes as the data.
+
+    It starts at random (He et al. 2015, as published); `take` gives it the published weights.
+    """
+
+    def __init__(self, spec: dict[str, Any], *, name: str):
+        super().__init__()
+        from geed.models.published import PRETRAINED, PROFILED
+
+        if name not in PROFILED:
+            raise GeedError(f"architecture.name: unknown pretrained network '{name}'{nearest(name, PROFILED)}")
+        info = PRETRAINED[name]
+        mean, std = list(info.preprocessing["mean"]), list(info.preprocessing["std"])
+        if spec["channels"] != len(mean):
+            raise GeedError(f"architecture.name: {name} takes images of {len(mean)} channels, found {spec['channels']}")
+        spec.update(mean=mean, std=std)  # what the weights were trained with, not what the data suggest
+        self.normalise = Normalise(mean, std)
+        self.trunk = info.build()
+        for module in self.trunk.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        self._head = next(name for name, module in self.trunk.named_modules() if module is self.trunk.head)
+        self.head = nn.Linear(self.trunk.head.in_features, spec["classes"])
+        self.trunk.set_submodule(self._head, nn.Identity())
+        self.conv_layers = tuple(f"trunk.{layer}" for layer in self.trunk.conv_layers)
+        self.feature_layer = f"trunk.{self.trunk.feature_layer}"
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1] -> features (N, D)."""
+        return self.trunk(self.normalise(images))
+
+    def take(self, path: str | Path) -> bool:
+        """Take over the weights in a file of `published.convert`; the head too where the number of classes is the same.
+
+        Returns:
+            Whether the head was taken over.
+
+        Raises:
+            GeedError: the file is absent or damaged, or its weights do not fit.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            published = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise GeedError(f"{path}: expected pretrained weights in safetensors format, found none ({error})") from error
+        prefix = f"{self._head}."
+        tensors = {
+            f"head.{name.removeprefix(prefix)}" if name.startswith(prefix) else f"trunk.{name}": tensor
+            for name, tensor in published.items()
+        }
+        own = {name: tensor for name, tensor in self.state_dict().items() if tensor.is_floating_point()}
+        same = "head.weight" in tensors and tensors["head.weight"].shape == own["head.weight"].shape
+        if not same:
+            tensors |= {name: own[name] for name in ("head.weight", "head.bias")}
+        if tensors.keys() != own.keys() or any(tensors[name].shape != own[name].shape for name in own):
+            raise GeedError(f"{path}: its weights do not fit the network {self.spec['architecture']['name']}")
+        self.load_state_dict(tensors, strict=False)  # the files have no batch counters
+        return same
+
+
+KINDS: dict[str, Callable[..., Network]] = {
+    "plain_cnn": PlainCNN,
+    "steerable_cnn": SteerableCNN,
+    "perceptron": Perceptron,
+    "pretrained": Published,
+}
 
 
 def build(spec: Mapping[str, Any], *names: object) -> Network:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from geed import groups
-from geed.data.registry import DATASETS
+from geed.data import registry
 from geed.errors import GeedError, nearest
+from geed.models.published import PRETRAINED, PROFILED
 from geed.study import config as study_config
 from geed.training.names import AUGMENTATIONS, SELF_SUPERVISED
 
@@ -50,6 +51,12 @@ class Plan:
             if evaluation["runs"] is None or run in evaluation["runs"]
         }
 
+    @property
+    def corrupted_sets(self) -> list[str]:
+        """The data sets that evaluations corrupt."""
+        found = [e["data"] for run in self.runs for e in self.evaluations_of(run).values() if e["corrupted"]]
+        return list(dict.fromkeys(found))
+
 
 def load(files: Sequence[str | Path], schemas: str | Path, overrides: Mapping[str, Any] | None = None) -> Plan:
     """Read a study from its config files, check it whole, and plan it.
@@ -86,6 +93,7 @@ def load(files: Sequence[str | Path], schemas: str | Path, overrides: Mapping[st
             "name": name,
             **run,
             "architecture": dict(config["architectures"][run["architecture"]]),
+            "initialisation": _initialisation(config, run),
             "training": config["training"] | run["training"],
         }
         for name, run in config["runs"].items()
@@ -130,12 +138,18 @@ def _known(config: Mapping[str, Any]) -> dict[str, Callable[[str], Any]]:
                     f"expected one of {', '.join(AUGMENTATIONS)} or a group{nearest(name, AUGMENTATIONS).split(' (')[0]}; {error}"
                 ) from error
 
+    def weights(name: str) -> None:
+        among("pretrained weights", PRETRAINED)(name)
+        if name not in PROFILED:
+            raise GeedError(f"expected one of {', '.join(PROFILED)}, whose layers can be profiled, found {name}")
+
     return {
         "runs": among("a run of runs", config["runs"]),
         "sets": among("a data set of data.sets", config["data"]["sets"]),
         "architectures": among("an architecture of architectures", config["architectures"]),
         "evaluations": among("an evaluation of evaluations", config["evaluations"]),
-        "sources": among("a data set in the registry", DATASETS),
+        "sources": registry.info,
+        "weights": weights,
         "corruptions": among("a corruption", NAMES),
         "groups": groups.parse,
         "metrics": check_metric,
@@ -146,7 +160,7 @@ def _known(config: Mapping[str, Any]) -> dict[str, Callable[[str], Any]]:
 def _size(config: Mapping[str, Any], data: str) -> int | None:
     """Side of a set's images in pixels, or None where only the files on disk know."""
     entry = config["data"]["sets"][data]
-    shape = DATASETS[entry["source"]].shape
+    shape = registry.info(entry["source"]).shape
     return entry["size"] or (shape[-1] if shape else None)
 
 
@@ -161,7 +175,7 @@ def _check_fit(config: Mapping[str, Any], data: str, spec: str, path: str, fail:
 
 def _check_sets(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> None:
     for name, entry in config["data"]["sets"].items():
-        found = len(DATASETS[entry["source"]].classes)
+        found = len(registry.info(entry["source"]).classes)
         for label in entry["classes"] or []:
             if found and label >= found:
                 fail(
@@ -172,7 +186,8 @@ def _check_sets(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> 
 
 def _check_architectures(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> None:
     needs = {"plain_cnn": ["widths"], "steerable_cnn": ["widths", "symmetry"], "perceptron": ["hidden", "layers"]}
-    takes = {"plain_cnn": ["padding", "stride"], "steerable_cnn": [], "perceptron": []}
+    needs |= {"pretrained": ["name"]}
+    takes = {"plain_cnn": ["padding", "stride"], "steerable_cnn": [], "perceptron": [], "pretrained": []}
     for name, architecture in config["architectures"].items():
         kind = architecture["kind"]
         for key in needs[kind]:
@@ -198,9 +213,10 @@ def _check_runs(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> 
             fail(
                 f"{path}.training.snapshots", f"expected epochs up to {training['epochs']}, the end of training, found {late[0]}"
             )
-        if "train" not in DATASETS[config["data"]["sets"][run["data"]]["source"]].splits:
+        if "train" not in registry.info(config["data"]["sets"][run["data"]]["source"]).splits:
             fail(f"{path}.data", f"expected a data set with a training split, found {run['data']}, which has none")
         _check_initialisation(config, name, fail)
+        _check_pretrained(config, name, fail)
 
 
 def _check_initialisation(config: Mapping[str, Any], name: str, fail: Callable[[str, str], None]) -> None:
@@ -215,6 +231,37 @@ def _check_initialisation(config: Mapping[str, Any], name: str, fail: Callable[[
                 f"found {source} of {runs[source]['architecture']}",
             )
         seen.append(source)
+
+
+def _initialisation(config: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's initialisation, `pretrained` written out where the architecture has published weights."""
+    start = dict(run["initialisation"])
+    if config["architectures"][run["architecture"]]["kind"] == "pretrained":
+        start.setdefault("pretrained", start["from"] is None)
+    return start
+
+
+def _check_pretrained(config: Mapping[str, Any], name: str, fail: Callable[[str, str], None]) -> None:
+    run, path = config["runs"][name], f"runs.{name}"
+    architecture, start = config["architectures"][run["architecture"]], _initialisation(config, config["runs"][name])
+    if architecture["kind"] != "pretrained":
+        if "pretrained" in start:
+            fail(f"{path}.initialisation.pretrained", f"expected no such key for a {architecture['kind']}, which has no weights")
+        return
+    entry = config["data"]["sets"][run["data"]]
+    shape = registry.info(entry["source"]).shape
+    channels = entry["channels"] or (shape[0] if shape else 3)
+    expected = len(PRETRAINED[architecture["name"]].preprocessing["mean"])
+    if channels != expected:
+        fail(
+            f"{path}.data",
+            f"expected images of {expected} channels for {architecture['name']}, found {channels} in {run['data']}; "
+            f"set data.sets.{run['data']}.channels: {expected}",
+        )
+    if start["pretrained"]:
+        for key, neutral in (("from", None), ("scale", 1)):
+            if start[key] != neutral:
+                fail(f"{path}.initialisation.{key}", f"expected none beside pretrained weights, found {start[key]}")
 
 
 def _check_evaluations(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> None:

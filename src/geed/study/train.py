@@ -28,6 +28,7 @@ def train_run(
     history: Path,
     snapshots: Path | None = None,
     source: Path | None = None,
+    published: Path | None = None,
     device: str = "auto",
     checkpoints: Path,
 ) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def train_run(
         history: output, CSV, one row per epoch (`geed.training.loop.Fit.history`).
         snapshots: output, the weights after the epochs in `training.snapshots`; empty where there are none. None writes none.
         source: weights of the run that `initialisation.from` names: its trunk is taken over, the head starts anew.
+        published: pretrained weights, as `geed.models.published.convert` writes them, that the network starts from.
         device: "auto", "cpu" or "cuda".
         checkpoints: folder of the side checkpoints.
 
@@ -71,6 +73,8 @@ def train_run(
         scale(model, run["initialisation"]["scale"])
     if source is not None:
         take_trunk(model, load(source))
+    if published is not None:
+        model.take(published)
     objective = run["objective"] if isinstance(run["objective"], str) else run["objective"]["kind"]
     epochs = 0 if objective == "none" else run["training"]["epochs"]
     if epochs:
