@@ -4,8 +4,8 @@
 
 What is compared is run in turns, and each ratio is the median over the rounds of the ratio within a round, because other load on
 the machine then weighs on both sides alike; even so, two threads on a machine that is busy with something else mostly wait for
-each other, and one thread gives steadier numbers. The network is torchvision's ResNet-18 (52 leaves, eight of them called twice) with
-random weights; the images are noise; the group is C4.
+each other, and one thread gives steadier numbers. The network is torchvision's ResNet-18 (52 leaves, eight of them called twice)
+with random weights; the images are noise; the group is C4.
 """
 
 import argparse
