@@ -244,8 +244,7 @@ def test_an_equivariant_network_scores_perfectly(networks, spec):
             assert row.value == pytest.approx(PERFECT[metric], abs=1e-7), (metric, layer)
     measured = {layer for (metric, layer), row in found.items() if metric == "channel_eed/cosine" and not math.isnan(row.value)}
     assert measured == {"0", "1", "2", "3"}
-    if not spec.startswith("translations"):  # the saliency map is smoothed with empty borders
-        assert found["saliency_similarity", ""].value > 0.999
+    assert found["saliency_similarity", ""].value > 0.999
 
 
 def test_a_constant_network_is_perfectly_invariant_and_says_so_where_there_is_nothing_to_compare(networks):
