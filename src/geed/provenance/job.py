@@ -38,9 +38,9 @@ _CLOCK_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     """Run the body of a Snakemake script as a geed job.
 
-    Standard output and error go to the job's log; the process ends with the block; a `GeedError` ends the job with its sentence, anything else with a traceback in
+    Standard output and error go to the job's log; a `GeedError` ends the job with its sentence, anything else with a traceback in
     the log. When the body succeeds, its record is written to the output named `record`: hashes of inputs and outputs, parameters,
-    commit, packages, device, time and memory. The body may add numbers to the yielded mapping.
+    commit, packages, device, time and memory. The body may add numbers to the yielded mapping. The process ends with the block.
 
     Args:
         snakemake: the object that Snakemake puts into a script.
