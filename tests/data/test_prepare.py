@@ -5,7 +5,8 @@ import torch
 from geed import files
 from geed.data import registry, store
 from geed.errors import GeedError
-from geed.study.prepare import corrupt, prepare
+from geed.study.corrupt import corrupt
+from geed.study.prepare import prepare
 
 pytestmark = pytest.mark.usefixtures("offline")
 DIGITS = {"source": "digits", "classes": [0, 1, 2, 3, 4, 5, 6, 7, 8], "size": 15, "limit": 40, "channels": None}

@@ -7,7 +7,8 @@ from geed.data import store
 from geed.data.corruptions import NAMES
 from geed.errors import GeedError
 from geed.figures import contact_sheet
-from geed.study.prepare import corrupt, prepare
+from geed.study.corrupt import corrupt
+from geed.study.prepare import prepare
 
 
 @pytest.fixture

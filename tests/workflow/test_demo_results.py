@@ -70,7 +70,7 @@ def edit(finished):
 
 ALL = ["prepare", "corrupt", "train", "measure", "orbit", "claim", "claims_table", "figure", "contact_sheet"]
 REACH = {
-    "src/geed/claims/kvinge.py": ["claim", "claims_table", "figure"],
+    "src/geed/claims/kvinge/k1.py": ["claim", "claims_table", "figure"],
     "src/geed/stats/bootstrap.py": ["claim", "claims_table", "figure"],
     "src/geed/figures/style.py": ["figure", "contact_sheet"],
     "src/geed/study/measure.py": ["measure", "claim", "claims_table", "figure"],

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from geed.provenance.job import job
-from geed.study.prepare import corrupt
+from geed.study.corrupt import corrupt
 
 with job(snakemake) as measured:
     measured |= corrupt(

@@ -28,7 +28,7 @@ def draw(
 
     Args:
         prepared: the set, as `geed.study.prepare.prepare` wrote it.
-        corrupted: its corrupted test split, as `geed.study.prepare.corrupt` wrote it.
+        corrupted: its corrupted test split, as `geed.study.corrupt.corrupt` wrote it.
         pdf: output, or None.
         png: output, 300 dots an inch, or None.
         image: which image, by its position in the split; None takes the one with the most contrast.
