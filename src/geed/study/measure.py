@@ -140,8 +140,8 @@ def _depths(model: Network) -> dict[str, float]:
 def _dispersion(model: Network, images: torch.Tensor, group: Group, device: torch.device) -> pd.DataFrame:
     """Dispersion of outputs and features between the un-augmented images, as rows of the measurement table."""
     model = model.to(device).eval()
-    features = torch.cat([model.features(batch.to(device)).cpu() for batch in images.split(_BATCH)])
-    logits = model.head.cpu()(features)
+    features = torch.cat([model.features(batch.to(device)) for batch in images.split(_BATCH)])
+    logits, features = model.head(features).cpu(), features.cpu()
     rows = []
     for metric, distance, layer, values in (
         ("output_dispersion", "kl", "", output_dispersion(logits)),
