@@ -45,6 +45,7 @@ def test_the_record_says_where_everything_came_from(snakemake, tmp_path):
     record = read_json("out.record.json")
     assert record["inputs"] == {"in.txt": sha256("in.txt")}
     assert record["outputs"] == {"out.txt": sha256("out.txt")}
+    assert record["names"] == {"inputs": {"data": "in.txt"}, "outputs": {"weights": "out.txt"}}
     assert record["params"] == {"settings": {"epochs": 3}}
     assert record["wildcards"] == {"run": "plain", "seed": "0"}
     assert record["measured"] == {"test_accuracy": 0.5}

@@ -86,6 +86,11 @@ def _record(snakemake: Any, measured: dict[str, Any], started: float, starting: 
         "params": _plain(dict(snakemake.params.items())),
         "inputs": {path: sha256(path) for path in sorted(set(snakemake.input)) if os.path.isfile(path)},
         "outputs": {path: sha256(path) for path in sorted(outputs)},
+        # What the script calls its files: with the parameters, all that it takes to run the job again.
+        "names": {
+            "inputs": {name: _plain(path) for name, path in snakemake.input.items() if name != "code"},
+            "outputs": {name: _plain(path) for name, path in snakemake.output.items() if name != "record"},
+        },
         "measured": _plain(measured),
         "code": {**commit(), "lock_sha256": sha256(_LOCK) if _LOCK.exists() else None},
         "packages": _versions(),
