@@ -40,6 +40,23 @@ class Raw:
     pixels: Callable[[np.ndarray], np.ndarray]
 
 
+def pooled(parts: list[Raw]) -> Raw:
+    """All parts of a data set as one; ids count on from part to part."""
+    ends = np.cumsum([len(part.labels) for part in parts])
+
+    def pixels(indices: np.ndarray) -> np.ndarray:
+        owner = np.searchsorted(ends, indices, side="right")
+        starts = np.concatenate([[0], ends[:-1]])
+        taken = [parts[k].pixels(indices[owner == k] - starts[k]) for k in range(len(parts))]
+        result = np.empty((len(indices), *taken[0].shape[1:]), taken[0].dtype)
+        for k, values in enumerate(taken):
+            result[owner == k] = values
+        return result
+
+    labels = np.concatenate([part.labels for part in parts])
+    return Raw(labels, np.arange(len(labels)), parts[0].classes, pixels)
+
+
 def digits(paths: list[Path], part: str, size: int | None) -> Raw:
     """scikit-learn's digits: 64 pixel counts from 0 to 16 and a label per line."""
     with gzip.open(paths[0], "rt") as stream:

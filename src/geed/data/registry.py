@@ -444,11 +444,16 @@ def load(
     size: int | None = None,
     channels: int | None = None,
     limit: int | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> ImageSet:
     """One split of a data set.
 
     Splits come from fixed stratified orders, keyed by the data set's name: they depend on neither seed nor machine, and
     a split of some `classes` is a part of that split of all classes.
+
+    With `sizes`, all published images (of the `classes`) are pooled instead, and splits of these sizes are drawn from one such
+    order: disjoint, stratified, and the first of them the same whatever the others are. An image's id is then its position
+    among all of the source's parts, one after another.
 
     Args:
         source: a name in `DATASETS`, or ``NAME:PLACE``.
@@ -461,30 +466,41 @@ def load(
             middle, see `readers.photograph`.
         channels: 1 (luma, ITU-R BT.601) or 3 (grey repeated).
         limit: keep at most this many images: stratified, keyed by name, and nested (a smaller limit is a part of a larger).
+        sizes: split -> number of images, in the order in which they are drawn; replaces the registered splits.
 
     Raises:
-        GeedError: unknown name, split or label; missing or damaged files; an impossible size.
+        GeedError: unknown name, split or label; missing or damaged files; an impossible size; more images asked for than the
+            source has.
     """
     import numpy as np
     import torch
 
+    from geed.data import readers
     from geed.data.imageset import ImageSet
 
     entry = info(source)
-    if split not in entry.splits:
-        raise GeedError(f"{source}: unknown split '{split}'{nearest(split, entry.splits)}")
+    splits = sizes or entry.splits
+    if split not in splits:
+        raise GeedError(f"{source}: unknown split '{split}'{nearest(split, splits)}")
     if size is not None and not 8 <= size <= 1024:
         raise GeedError(f"{source}: size must lie between 8 and 1024 pixels, found {size}")
     if limit is not None and limit < 1:
         raise GeedError(f"{source}: limit must be at least 1, found {limit}")
-    part, start, stop = entry.splits[split]
-    raw = _read(entry, part, size, mirror, cache)
-
-    order = stratified_order(raw.labels, entry.name, part)
-    chosen = np.sort(order[round(start * len(order)) : round(stop * len(order))])
+    if sizes:
+        raw = readers.pooled(
+            [_read(entry, part, size, mirror, cache) for part in dict.fromkeys(p for p, *_ in entry.splits.values())]
+        )
+        chosen = np.arange(len(raw.labels))
+    else:
+        part, start, stop = entry.splits[split]
+        raw = _read(entry, part, size, mirror, cache)
+        order = stratified_order(raw.labels, entry.name, part)
+        chosen = np.sort(order[round(start * len(order)) : round(stop * len(order))])
     names, labels = raw.classes, raw.labels
     if classes is not None:
         chosen, labels, names = _restrict(source, chosen, labels, names, classes)
+    if sizes:
+        chosen = _drawn(source, split, sizes, chosen, labels, entry.name)
     if limit is not None:
         chosen = np.sort(chosen[stratified_order(labels[chosen], entry.name, split, "limit")[:limit]])
     if not len(chosen):
@@ -585,6 +601,18 @@ def _restrict(
     relabel[list(classes)] = np.arange(len(classes))
     labels = relabel[labels]
     return chosen[labels[chosen] >= 0], labels, tuple(names[label] for label in classes)
+
+
+def _drawn(source: str, split: str, sizes: Mapping[str, int], chosen: np.ndarray, labels: np.ndarray, name: str) -> np.ndarray:
+    """The images of one of several disjoint splits of the given sizes."""
+    import numpy as np
+
+    if sum(sizes.values()) > len(chosen):
+        wanted = " + ".join(f"{count} ({key})" for key, count in sizes.items())
+        raise GeedError(f"{source}: expected splits of at most {len(chosen)} images in all, found {wanted}")
+    start = sum(list(sizes.values())[: list(sizes).index(split)])
+    order = stratified_order(labels[chosen], name, "pooled")
+    return np.sort(chosen[order[start : start + sizes[split]]])
 
 
 def _unit(pixels: torch.Tensor) -> torch.Tensor:

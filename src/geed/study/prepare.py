@@ -7,9 +7,11 @@ from typing import Any
 
 from geed.data import registry, store
 from geed.data.imageset import ImageSet
+from geed.data.placement import pad, rotate_at_random
 from geed.errors import GeedError, nearest
 
-_KEYS = ("source", "classes", "size", "channels", "limit")
+_KEYS = ("source", "classes", "size", "channels", "limit", "split", "pad", "rotate")
+_LOADED = ("classes", "size", "channels", "limit")
 
 
 def prepare(name: str, settings: Mapping[str, Any], output: str | Path, mirror: str | Path | None = None) -> dict[str, Any]:
@@ -17,7 +19,9 @@ def prepare(name: str, settings: Mapping[str, Any], output: str | Path, mirror: 
 
     Args:
         name: the set's name in the study; the prepared splits carry it.
-        settings: ``source``, and ``classes``, ``size``, ``channels`` and ``limit`` (per split) as for `registry.load`.
+        settings: ``source``, and ``classes``, ``size``, ``channels``, ``limit`` (per split) and ``split`` (`sizes`) as for
+            `registry.load`; ``pad``, the side of the square of zeros that images are put into the middle of; ``rotate``: whether
+            each is then turned by a random angle of its own.
         output: the prepared file, ``<name>.safetensors``.
         mirror: a folder or URL, tried before the canonical source.
 
@@ -28,12 +32,16 @@ def prepare(name: str, settings: Mapping[str, Any], output: str | Path, mirror: 
     unknown = [key for key in settings if key not in _KEYS]
     if unknown:
         raise GeedError(f"data set '{name}': unknown setting '{unknown[0]}'{nearest(unknown[0], _KEYS)}")
-    options = {key: value for key, value in settings.items() if key != "source" and value is not None}
+    options = {key: value for key, value in settings.items() if key in _LOADED and value is not None}
+    options["sizes"] = settings.get("split")
     entry = registry.info(settings["source"])
     splits = {}
-    for split in entry.splits:
+    for split in settings.get("split") or entry.splits:
         loaded = registry.load(settings["source"], split, mirror=mirror, **options)
-        splits[split] = ImageSet(loaded.images, loaded.labels, loaded.ids, loaded.classes, name, split)
+        images = pad(loaded.images, settings["pad"]) if settings.get("pad") else loaded.images
+        if settings.get("rotate"):
+            images = rotate_at_random(images, loaded.ids, entry.name if options["sizes"] else f"{entry.name}/{split}")
+        splits[split] = ImageSet(images, loaded.labels, loaded.ids, loaded.classes, name, split)
     store.write(output, splits)
     first = next(iter(splits.values()))
     return {
