@@ -188,3 +188,35 @@ def test_a_missing_key_is_named():
     del incomplete["classes"]
     with pytest.raises(GeedError, match="'classes' is missing"):
         build(incomplete)
+
+
+CASES = [("rotations:4", 15), ("rotations:4", 12), ("translations:x=3", 15), ("dihedral:4", 9)]
+
+
+@pytest.mark.parametrize("pooling", ["max", "mean"])
+@pytest.mark.parametrize(("symmetry", "size"), CASES)
+def test_tied_perceptron_is_invariant_to_rounding_and_pools_the_orbit(symmetry, size, pooling):
+    options = {"hidden": 7, "layers": 3}
+    tied = build(spec(size, 2, kind="tied_perceptron", symmetry=symmetry, pooling=pooling, **options), "t")
+    plain = build(spec(size, 2, kind="perceptron", **options), "t")
+    assert parameter_count(tied) == parameter_count(plain)
+    assert all(torch.equal(a, b) for a, b in zip(tied.parameters(), plain.parameters(), strict=True))
+    x, group = images(9, size, 2, torch.float64), groups.parse(symmetry)
+    trained(tied.double(), x)
+    with torch.no_grad():
+        for k in range(group.order):
+            torch.testing.assert_close(tied(group.act(k, x)), tied(x), rtol=0, atol=1e-12)
+        first = plain.double().blocks[1]
+        first[0].load_state_dict(tied.blocks[1].state_dict())
+        orbit = torch.stack([first(tied.normalise(group.act(k, x)).flatten(1)) for k in range(group.order)])
+        pooled = orbit.amax(0) if pooling == "max" else orbit.mean(0)
+        torch.testing.assert_close(outputs(tied, x, "blocks.1"), pooled, rtol=0, atol=1e-12)
+    assert tied.profile == {"blocks.1": 1 / 3, "blocks.2": 2 / 3, "blocks.3": 1.0} == plain.profile
+
+
+def test_bad_tied_perceptrons():
+    options = {"hidden": 7, "layers": 3, "symmetry": "rotations:8", "pooling": "max"}
+    with pytest.raises(GeedError, match=r"expected a group that permutes 15 x 15 pixels, found 'rotations:8'"):
+        build(spec(kind="tied_perceptron", **options))
+    with pytest.raises(GeedError, match=r"architecture.pooling: unknown pooling 'sum'"):
+        build(spec(kind="tied_perceptron", **(options | {"symmetry": "rotations:4", "pooling": "sum"})))

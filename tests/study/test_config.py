@@ -72,7 +72,8 @@ def test_overlay_replaces_sections_but_merges_data(tmp_path):
 
 def test_a_run_overrides_single_training_keys(tmp_path):
     plan = resolve(tmp_path, changed(["runs", "plain", "training"], {"epochs": 3}))
-    assert plan.runs["plain"]["training"] == DEMO["training"] | {"epochs": 3, "snapshots": DEMO["training"].get("snapshots", [])}
+    filled = {"optimiser": "adamw", "schedule": "one_cycle", "keep": "last", "snapshots": []}
+    assert plan.runs["plain"]["training"] == filled | DEMO["training"] | {"epochs": 3}
 
 
 @pytest.mark.parametrize("source", ["folder:my/images", "imagenet:/far/away", "imagenet"])
@@ -93,6 +94,13 @@ def test_pretrained_weights_are_taken_unless_said_otherwise(tmp_path):
     with pytest.raises(GeedError, match=r"runs\.three\.initialisation\.from: expected none beside pretrained weights, found one"):
         resolve(tmp_path, config)
 
+
+def without_key(mapping, key):
+    return {name: value for name, value in mapping.items() if name != key}
+
+
+TIED = {"kind": "tied_perceptron", "hidden": 8, "layers": 2, "symmetry": "rotations:4", "pooling": "max"}
+REGULARISED = {"kind": "invariance", "group": "rotations:4", "distance": "logit", "weight": 1}
 
 # (what is changed, words that the sentence must hold)
 WRONG = {
@@ -185,6 +193,40 @@ WRONG = {
     "weights of a plain network": (
         changed(["runs", "plain", "initialisation"], {"pretrained": True}),
         ["runs.plain.initialisation.pretrained", "plain_cnn"],
+    ),
+    "padding below the image's side": (
+        changed(["data", "sets", "digits", "pad"], 12),
+        ["data.sets.digits.pad", "at least 15", "found 12"],
+    ),
+    "part of a split": (
+        changed(["data", "sets", "digits", "split"], {"train": 5, "test": 5}),
+        ["split.validation", "found none"],
+    ),
+    "group that a tied layer cannot have": (
+        changed(["architectures", "cnn"], TIED | {"symmetry": "translations:x=4"}),
+        ["architectures.cnn.symmetry", "fraction of a pixel"],
+    ),
+    "no pooling": (changed(["architectures", "cnn"], without_key(TIED, "pooling")), ["architectures.cnn.pooling", "found none"]),
+    "optimiser": (changed(["training", "optimiser"], "adm"), ["training.optimiser", "did you mean 'adam'"]),
+    "weights chosen by an accuracy that there is not": (
+        changed(["runs", "vicreg_rotation", "training", "keep"], "best_validation"),
+        ["runs.contrastive_rotation.training.keep", "expected last"],
+    ),
+    "regulariser by its name only": (
+        changed(["runs", "plain", "objective"], "invariance"),
+        ["runs.plain.objective", "expected a mapping", "kind: invariance"],
+    ),
+    "regulariser without weight": (
+        changed(["runs", "plain", "objective"], without_key(REGULARISED, "weight")),
+        ["runs.plain.objective.weight", "found none"],
+    ),
+    "distance of a regulariser": (
+        changed(["runs", "plain", "objective"], REGULARISED | {"distance": "logits"}),
+        ["runs.plain.objective.distance", "did you mean 'logit'"],
+    ),
+    "group of a regulariser": (
+        changed(["runs", "plain", "objective"], REGULARISED | {"group": "translations:x=4"}),
+        ["runs.plain.objective.group", "fraction of a pixel"],
     ),
     "place for a set that takes none": (changed(["data", "sets", "digits", "source"], "digits:here"), ["without a place"]),
     "key twice": ("study: demo\nstudy: other\n", ["line 2", "given twice"]),

@@ -244,3 +244,70 @@ def test_checkpoint_file_loads_without_pickle_code(train, tmp_path):
     assert content["epoch"] == 2
     assert [row["epoch"] for row in content["history"]] == [1, 2]
     assert files.sha256(file)
+
+
+INVARIANCE = {"kind": "invariance", "group": "rotations:4", "distance": "logit", "weight": 1.0}
+
+
+def chosen(**training):
+    fixed = {"keep": "best_validation", "optimiser": "adam", "schedule": "constant", "weight_decay": 0}
+    return run(INVARIANCE, ["rotations:4"], **(fixed | training))
+
+
+def test_the_weights_of_the_best_validation_accuracy_are_kept(train, validation):
+    settings, model = chosen(epochs=12, snapshots=list(range(1, 13)), learning_rate=0.05), network()
+    result = fit(model, train, validation, settings, ("test", 0))
+    accuracies = result.history.validation_accuracy
+    assert accuracies.notna().all() and accuracies.nunique() > 1
+    assert result.kept_epoch == accuracies.idxmax() + 1 < 12  # the first of the best
+    assert accuracy(model, validation.images, validation.labels) == accuracies.max()
+    assert all(torch.equal(tensor, result.snapshots[result.kept_epoch][name]) for name, tensor in weights.state(model).items())
+
+
+def test_a_killed_training_keeps_the_best_weights_of_before(train, validation, tmp_path):
+    settings, whole, file = chosen(epochs=12, learning_rate=0.05), network(), tmp_path / "side.pt"
+    expected = fit(whole, train, validation, settings, ("test", 0))
+    options = {"checkpoint": file, "seconds_between_checkpoints": 0, "progress": killer(expected.kept_epoch + 1)}
+    with pytest.raises(Killed):
+        fit(network(), train, validation, settings, ("test", 0), **options)
+    resumed = network(seed=1)
+    found = fit(resumed, train, validation, settings, ("test", 0), checkpoint=file)
+    assert found.resumed_from_epoch == found.kept_epoch + 1 == expected.kept_epoch + 1
+    assert bytes_of(resumed) == bytes_of(whole)
+    assert found.history.equals(expected.history)
+
+
+def test_nothing_to_choose_weights_by(train):
+    with pytest.raises(GeedError, match=r"run 'tiny': expected validation images, .*found none"):
+        fit(network(), train, None, chosen(), ("test", 0))
+
+
+def test_adam_at_a_constant_rate_is_a_plain_loop(train):
+    from geed import seeds
+
+    settings = {"optimiser": "adam", "schedule": "constant", "weight_decay": 0, "epochs": 2, "learning_rate": 0.01}
+    ours, theirs = network(), network()
+    fit(ours, train, None, run(augmentation=(), **settings), ("test", 0))
+    optimiser = torch.optim.Adam(theirs.parameters(), lr=0.01)
+    for epoch in (1, 2):
+        order = torch.randperm(50, generator=seeds.generator("test", 0, "order", epoch))
+        for rows in order[:48].split(16):
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(theirs(train.images[rows]), train.labels[rows]).backward()
+            optimiser.step()
+    for name, tensor in weights.state(ours).items():
+        torch.testing.assert_close(tensor, weights.state(theirs)[name])
+
+
+def test_a_regularised_network_is_more_invariant_whatever_its_kind(train):
+    from geed import groups
+
+    group, deviations = groups.rotations(4), {}
+    for architecture in (PLAIN, {"kind": "perceptron", "hidden": 16, "layers": 2}):
+        for weight in (1e-6, 10.0):
+            model = network(architecture)
+            fit(model, train, None, run(INVARIANCE | {"weight": weight}, ["rotations:4"], epochs=20), ("test", 0))
+            with torch.no_grad():
+                logits = [model(group.act(k, train.images)) for k in range(4)]
+            deviations[weight] = sum((moved - logits[0]).square().sum() for moved in logits).item()
+        assert deviations[10.0] < 0.2 * deviations[1e-6]

@@ -83,7 +83,7 @@ def test_vicreg_is_zero_for_equal_views_with_large_uncorrelated_dimensions():
 def test_self_supervised_objectives_ignore_labels_and_train_all_but_the_head(kind):
     model = build(SPEC, "test")
     objective = objectives.make(kind, model, "test")
-    views = [torch.rand(8, 1, 9, 9, generator=torch.Generator().manual_seed(i)) for i in (0, 1)]
+    views = torch.rand(16, 1, 9, 9, generator=torch.Generator().manual_seed(0))
     loss, logits = objective(model, views, torch.zeros(8, dtype=torch.int64))
     loss.backward()
     assert logits is None
@@ -97,7 +97,7 @@ def test_self_supervised_objectives_ignore_labels_and_train_all_but_the_head(kin
 def test_supervised_is_cross_entropy():
     model = build(SPEC, "test").eval()
     x, labels = torch.rand(8, 1, 9, 9), torch.arange(8) % 3
-    loss, logits = objectives.make("supervised", model)(model, [x], labels)
+    loss, logits = objectives.make("supervised", model)(model, x, labels)
     torch.testing.assert_close(loss, -F.log_softmax(model(x), 1)[torch.arange(8), labels].mean())
     torch.testing.assert_close(logits, model(x))
 
@@ -121,3 +121,66 @@ def test_unknown_objectives_and_options_are_refused():
         objectives.make({"kind": "contrastive", "temprature": 0.1}, model)
     with pytest.raises(GeedError, match=r"objective.temperature: unknown option of supervised"):
         objectives.make({"kind": "supervised", "temperature": 0.1}, model)
+
+
+def logits_of_a_pair():
+    generator = torch.Generator().manual_seed(3)
+    return [torch.randn(4, 3, dtype=torch.float64, generator=generator, requires_grad=True) for _ in range(2)]
+
+
+def li_by_loops(first, second):
+    return sum(0.5 * (a - b) ** 2 for u, v in zip(first, second, strict=True) for a, b in zip(u, v, strict=True)) / len(first)
+
+
+def di_by_loops(first, second):
+    total = 0.0
+    for u, v in zip(first, second, strict=True):
+        p, q = ([math.exp(a) / sum(map(math.exp, w)) for a in w] for w in (u, v))
+        total += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+    return total / len(first)
+
+
+def normalised_by_loops(first, second):
+    return li_by_loops(*([[a / math.hypot(*u) for a in u] for u in logits] for logits in (first, second)))
+
+
+@pytest.mark.parametrize(
+    ("distance", "by_loops"), [("logit", li_by_loops), ("kl", di_by_loops), ("normalized_l2", normalised_by_loops)]
+)
+def test_regularisers_and_their_gradients_equal_a_double_loop(distance, by_loops):
+    pair_ = logits_of_a_pair()
+    value = objectives.DISTANCES[distance](*pair_)
+    lists = [logits.tolist() for logits in pair_]
+    assert value.item() == pytest.approx(by_loops(*lists), rel=1e-12)
+    value.backward()
+    step = 1e-6
+    for which in (0, 1):
+        for i in range(4):
+            for j in range(3):
+                moved = []
+                for sign in (1, -1):
+                    changed = [[list(row) for row in rows] for rows in lists]
+                    changed[which][i][j] += sign * step
+                    moved.append(by_loops(*changed))
+                assert pair_[which].grad[i, j].item() == pytest.approx((moved[0] - moved[1]) / (2 * step), abs=1e-8)
+
+
+@pytest.mark.parametrize("distance", ["logit", "kl", "normalized_l2"])
+def test_regularised_loss_is_cross_entropy_of_x_and_the_weighted_distance(distance):
+    model = build(SPEC, "test").eval()
+    objective = objectives.make({"kind": "invariance", "group": "rotations:4", "distance": distance, "weight": 2.5}, model)
+    x, labels = torch.rand(8, 1, 9, 9), torch.arange(8) % 3
+    loss, logits = objective(model, torch.cat([x, x.rot90(1, (2, 3))]), labels)
+    price = objectives.DISTANCES[distance](model(x), model(x.rot90(1, (2, 3))))
+    torch.testing.assert_close(loss, F.cross_entropy(model(x), labels) + 2.5 * price)
+    torch.testing.assert_close(logits, model(x))
+    assert price > 0
+    assert objective.partner.spec == "rotations:4" and objective.supervised
+
+
+def test_a_regulariser_needs_its_options():
+    model = build(SPEC, "test")
+    with pytest.raises(GeedError, match=r"objective\.weight: invariance needs it"):
+        objectives.make({"kind": "invariance", "group": "rotations:4", "distance": "kl"}, model)
+    with pytest.raises(GeedError, match="unknown distance 'k'"):
+        objectives.make({"kind": "invariance", "group": "rotations:4", "distance": "k", "weight": 1}, model)

@@ -78,7 +78,7 @@ def measure_run(
                 images.images,
                 group=group,
                 metrics=evaluation["metrics"],
-                layers=[*model.conv_layers, model.feature_layer],
+                layers=list(model.profile),
                 labels=images.labels,
                 device=device,
                 per_image=True,
@@ -94,7 +94,7 @@ def measure_run(
                     data=evaluation["data"],
                     corruption=corruption,
                     severity=severity,
-                    depth=frame["layer"].map(_depths(model)).fillna(1.0),
+                    depth=frame["layer"].map(model.profile).fillna(1.0),
                 )
             )
             passes += len(images.images) * group.order
@@ -129,11 +129,6 @@ def _limited(images: ImageSet, limit: int | None) -> ImageSet:
     if limit is None:
         return images
     return dataclasses.replace(images, images=images.images[:limit], labels=images.labels[:limit], ids=images.ids[:limit])
-
-
-def _depths(model: Network) -> dict[str, float]:
-    """Relative depth of the profiled layers, in (0, 1]."""
-    return {name: (index + 1) / len(model.conv_layers) for index, name in enumerate(model.conv_layers)}
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from geed.data import registry
 from geed.errors import GeedError, nearest
 from geed.models.published import PRETRAINED, PROFILED
 from geed.study import config as study_config
-from geed.training.names import AUGMENTATIONS, SELF_SUPERVISED
+from geed.training.names import AUGMENTATIONS, OBJECTIVES, OPTIONS, SELF_SUPERVISED
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,11 @@ def _known(config: Mapping[str, Any]) -> dict[str, Callable[[str], Any]]:
                     f"expected one of {', '.join(AUGMENTATIONS)} or a group{nearest(name, AUGMENTATIONS).split(' (')[0]}; {error}"
                 ) from error
 
+    def objective(name: str) -> None:
+        if name in OPTIONS:
+            raise GeedError(f"expected a mapping for {name}: {{kind: {name}, {', '.join(OPTIONS[name])}}}, found only its name")
+        among("an objective", OBJECTIVES)(name)
+
     def weights(name: str) -> None:
         among("pretrained weights", PRETRAINED)(name)
         if name not in PROFILED:
@@ -154,6 +159,7 @@ def _known(config: Mapping[str, Any]) -> dict[str, Callable[[str], Any]]:
         "groups": groups.parse,
         "metrics": check_metric,
         "augmentations": augmentation,
+        "objectives": objective,
     }
 
 
@@ -161,7 +167,7 @@ def _size(config: Mapping[str, Any], data: str) -> int | None:
     """Side of a set's images in pixels, or None where only the files on disk know."""
     entry = config["data"]["sets"][data]
     shape = registry.info(entry["source"]).shape
-    return entry["size"] or (shape[-1] if shape else None)
+    return entry["pad"] or entry["size"] or (shape[-1] if shape else None)
 
 
 def _check_fit(config: Mapping[str, Any], data: str, spec: str, path: str, fail: Callable[[str, str], None]) -> None:
@@ -182,18 +188,22 @@ def _check_sets(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> 
                     f"data.sets.{name}.classes",
                     f"expected class indices below {found}, the classes of {entry['source']}, found {label}",
                 )
+        shape = registry.info(entry["source"]).shape
+        side = entry["size"] or (max(shape[-2:]) if shape else 0)
+        if entry["pad"] and entry["pad"] < side:
+            fail(f"data.sets.{name}.pad", f"expected at least {side}, the side of the images in pixels, found {entry['pad']}")
 
 
 def _check_architectures(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> None:
     needs = {"plain_cnn": ["widths"], "steerable_cnn": ["widths", "symmetry"], "perceptron": ["hidden", "layers"]}
-    needs |= {"pretrained": ["name"]}
-    takes = {"plain_cnn": ["padding", "stride"], "steerable_cnn": [], "perceptron": [], "pretrained": []}
+    needs |= {"pretrained": ["name"], "tied_perceptron": ["hidden", "layers", "symmetry", "pooling"]}
+    takes = {"plain_cnn": ["padding", "stride"]}
     for name, architecture in config["architectures"].items():
         kind = architecture["kind"]
         for key in needs[kind]:
             if key not in architecture:
                 fail(f"architectures.{name}.{key}", f"expected this key for a {kind}, found none")
-        for key in architecture.keys() - {"kind"} - set(needs[kind]) - set(takes[kind]):
+        for key in architecture.keys() - {"kind"} - set(needs[kind]) - set(takes.get(kind, [])):
             fail(f"architectures.{name}.{key}", f"expected no such key for a {kind}, found {architecture[key]}")
 
 
@@ -213,10 +223,31 @@ def _check_runs(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> 
             fail(
                 f"{path}.training.snapshots", f"expected epochs up to {training['epochs']}, the end of training, found {late[0]}"
             )
-        if "train" not in registry.info(config["data"]["sets"][run["data"]]["source"]).splits:
+        entry = config["data"]["sets"][run["data"]]
+        if "train" not in (entry["split"] or registry.info(entry["source"]).splits):
             fail(f"{path}.data", f"expected a data set with a training split, found {run['data']}, which has none")
+        _check_objective(config, name, fail)
         _check_initialisation(config, name, fail)
         _check_pretrained(config, name, fail)
+        architecture = config["architectures"][run["architecture"]]
+        if architecture["kind"] == "tied_perceptron":
+            _check_fit(config, run["data"], architecture["symmetry"], f"architectures.{run['architecture']}.symmetry", fail)
+
+
+def _check_objective(config: Mapping[str, Any], name: str, fail: Callable[[str, str], None]) -> None:
+    run, path = config["runs"][name], f"runs.{name}"
+    objective, training = run["objective"], config["training"] | run["training"]
+    if training["keep"] == "best_validation" and objective in (*SELF_SUPERVISED, "none"):
+        fail(f"{path}.training.keep", f"expected last, because the objective {objective} has no accuracy along training")
+    if isinstance(objective, str):
+        return
+    kind = objective["kind"]
+    for option in OPTIONS[kind]:
+        if option not in objective:
+            fail(f"{path}.objective.{option}", f"expected this key for {kind}, found none")
+    for option in objective.keys() - {"kind", *OPTIONS[kind]}:
+        fail(f"{path}.objective.{option}", f"expected no such key for {kind}, found {objective[option]}")
+    _check_fit(config, run["data"], objective["group"], f"{path}.objective.group", fail)
 
 
 def _check_initialisation(config: Mapping[str, Any], name: str, fail: Callable[[str, str], None]) -> None:

@@ -52,7 +52,7 @@ def train_run(
 
     Returns:
         For the job record: parameters, epochs, images_per_second (None where nothing was trained), train_accuracy (plain
-        images), validation_accuracy, device, resumed_from_epoch.
+        images), validation_accuracy, device, resumed_from_epoch, kept_epoch.
 
     Raises:
         GeedError: data or weights that are damaged or do not fit, no such device, or a training that diverges.
@@ -111,6 +111,7 @@ def train_run(
         **accuracies,
         "device": device,
         "resumed_from_epoch": result.resumed_from_epoch,
+        "kept_epoch": result.kept_epoch,
     }
 
 

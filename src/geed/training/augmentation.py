@@ -23,12 +23,20 @@ class Pipeline:
     Args:
         augmentations: names from `geed.training.names.AUGMENTATIONS`, or group specs such as "rotations:4".
 
+    Attributes:
+        groups: the groups among them.
+
     Raises:
         GeedError: a name is neither.
     """
 
     def __init__(self, augmentations: Sequence[str]):
         self._steps = {name: _parse(name) for name in augmentations}
+        self.groups = [groups.parse(name) for name in self._steps if name not in AUGMENTATIONS]
+
+    def __len__(self) -> int:
+        """How many augmentations there are."""
+        return len(self._steps)
 
     def streams(self, *names: object) -> list[Generator]:
         """One generator per augmentation, keyed by `names` and the augmentation's name."""

@@ -1,7 +1,8 @@
 """The training loop: all data in memory on the device, augmentation in batches, streams keyed by name and epoch.
 
-AdamW (Loshchilov and Hutter 2019) with a one-cycle learning rate (Smith 2018): a linear rise over the first quarter of the steps,
-then half a cosine down to zero. The weights are those after the last epoch: nothing is chosen by validation accuracy.
+Unless the run says otherwise: AdamW (Loshchilov and Hutter 2019) with a one-cycle learning rate (Smith 2018), a linear rise
+over the first quarter of the steps, then half a cosine down to zero; and the weights after the last epoch, so that nothing is
+chosen by validation accuracy.
 """
 
 import math
@@ -23,10 +24,12 @@ from geed.models.build import Network
 from geed.training import checkpoints, objectives
 from geed.training.augmentation import Pipeline
 from geed.training.probe import linear_probe
+from geed.training.views import Views
 
 COLUMNS = ("epoch", "loss", "train_accuracy", "validation_accuracy")
 _RISE = 0.25
-_VALIDATIONS = 10  # epochs along training in which the validation accuracy is taken
+_VALIDATIONS = 10  # epochs along training in which the validation accuracy is taken, where nothing is chosen by it
+_OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}  # the latter adds weight decay to the gradient
 
 
 @dataclass
@@ -40,6 +43,7 @@ class Fit:
         images: training images seen in this process.
         seconds: wall time of the epochs in this process.
         resumed_from_epoch: epochs that a checkpoint had already done.
+        kept_epoch: the epoch whose weights the network has in the end.
     """
 
     history: pd.DataFrame
@@ -47,6 +51,7 @@ class Fit:
     images: int = 0
     seconds: float = 0.0
     resumed_from_epoch: int = 0
+    kept_epoch: int = 0
 
 
 def fit(
@@ -70,8 +75,9 @@ def fit(
     Args:
         model: in training mode.
         train: training images.
-        validation: images for the accuracy in the history; nothing is chosen by it.
-        run: `training` (epochs, batch_size, learning_rate, weight_decay, snapshots), `objective`, `augmentation`, `name`.
+        validation: images for the accuracy in the history, by which the weights are chosen where `keep` is "best_validation".
+        run: `training` (epochs, batch_size, learning_rate, weight_decay, snapshots; and `optimiser`, `schedule`, `keep`, by
+            default "adamw", "one_cycle", "last"), `objective`, `augmentation`, `name`.
         names: the random stream, e.g. (study, seed): runs that share it share batch order and augmentation draws.
         device: where to train.
         checkpoint: side checkpoint; taken up if it is there, removed at the end.
@@ -79,37 +85,46 @@ def fit(
         progress: called after every epoch with its number.
 
     Raises:
-        GeedError: unknown augmentation or objective, or a loss that is no longer finite.
+        GeedError: unknown augmentation or objective, nothing to choose weights by, or a loss that is no longer finite.
     """
     settings = run["training"]
     epochs, batch_size = settings["epochs"], min(settings["batch_size"], len(train))
     steps = len(train) // batch_size
+    cycle, choose = settings.get("schedule", "one_cycle") == "one_cycle", settings.get("keep", "last") == "best_validation"
+    if choose and validation is None:
+        raise GeedError(
+            f"run '{run['name']}': expected validation images, by which training.keep chooses the weights, found none"
+        )
     model.to(device)
     images, labels = train.images.to(device), train.labels.to(device)
     objective = objectives.make(run["objective"], model, *names).to(device)
-    augment = Pipeline(run["augmentation"])
-    optimiser = torch.optim.AdamW(_groups([model, objective], settings["weight_decay"]), settings["learning_rate"], fused=True)
+    views = Views(images, Pipeline(run["augmentation"]), objective.views, objective.partner)
+    optimiser = _OPTIMISERS[settings.get("optimiser", "adamw")](
+        _groups([model, objective], settings["weight_decay"]), settings["learning_rate"], fused=True
+    )
     rows: list[dict[str, float]] = []
+    best: dict[str, Any] = {"accuracy": -1.0, "epoch": 0, "model": {}}
     result = Fit(pd.DataFrame())
     if checkpoint is not None and (saved := checkpoints.load(checkpoint)):
         weights.restore(model, saved["model"], checkpoint)
         objective.load_state_dict(saved["objective"])
         optimiser.load_state_dict(saved["optimiser"])
         rows, result.snapshots, result.resumed_from_epoch = saved["history"], saved["snapshots"], saved["epoch"]
+        best = saved["best"]
     started = last_checkpoint = time.perf_counter()
     for epoch in range(result.resumed_from_epoch + 1, epochs + 1):
         model.train()
         objective.train()
         total_loss, correct = torch.zeros((), device=device), torch.zeros((), device=device)
         order = torch.randperm(len(images), generator=seeds.generator(*names, "order", epoch)).to(device)
-        streams = [augment.streams(*names, epoch, view) for view in range(objective.views)]
+        streams = views.streams(*names, epoch)
         for step in range(steps):
             rows_of_batch = order[step * batch_size : (step + 1) * batch_size]
-            batch, targets = images[rows_of_batch], labels[rows_of_batch]
-            loss, logits = objective(model, [augment(batch, stream) for stream in streams], targets)
+            targets = labels[rows_of_batch]
+            loss, logits = objective(model, views(rows_of_batch, streams), targets)
             optimiser.zero_grad()
             loss.backward()
-            rate = settings["learning_rate"] * one_cycle((epoch - 1) * steps + step, epochs * steps)
+            rate = settings["learning_rate"] * (one_cycle((epoch - 1) * steps + step, epochs * steps) if cycle else 1)
             for group in optimiser.param_groups:
                 group["lr"] = rate
             optimiser.step()
@@ -127,21 +142,29 @@ def fit(
         kept = epoch == epochs or epoch in settings["snapshots"]
         if kept and not objective.supervised:
             row["train_accuracy"] = linear_probe(model, images, labels)
-        if validation is not None and (kept or (objective.supervised and epoch % math.ceil(epochs / _VALIDATIONS) == 0)):
+        if validation is not None and (
+            choose or kept or (objective.supervised and epoch % math.ceil(epochs / _VALIDATIONS) == 0)
+        ):
             row["validation_accuracy"] = accuracy(model, validation.images, validation.labels)
+            if choose and row["validation_accuracy"] > best["accuracy"]:
+                best = {"accuracy": row["validation_accuracy"], "epoch": epoch, "model": weights.copy_state(model)}
         if epoch in settings["snapshots"]:
             result.snapshots[epoch] = weights.copy_state(model)
         rows.append(row)
         result.images += steps * batch_size
         if checkpoint is not None and epoch < epochs and time.perf_counter() - last_checkpoint >= seconds_between_checkpoints:
             content = {"epoch": epoch, "model": weights.copy_state(model), "objective": objective.state_dict()}
-            content |= {"optimiser": optimiser.state_dict(), "history": rows, "snapshots": result.snapshots}
+            content |= {"optimiser": optimiser.state_dict(), "history": rows, "snapshots": result.snapshots, "best": best}
             checkpoints.save(checkpoint, content)
             last_checkpoint = time.perf_counter()
         if progress is not None:
             progress(epoch)
     result.seconds = time.perf_counter() - started
     result.history = pd.DataFrame(rows, columns=COLUMNS)
+    result.kept_epoch = epochs
+    if choose:
+        weights.restore(model, best["model"], "the epoch of the best validation accuracy")
+        result.kept_epoch = best["epoch"]
     model.eval()
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)

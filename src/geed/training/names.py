@@ -6,5 +6,8 @@ AUGMENTATIONS = ("crop", "noise", "intensity", "erase")
 # "none" leaves the network untrained
 OBJECTIVES = ("supervised", "contrastive", "vicreg", "none")
 
+# objectives that are a mapping in the config, with the options that each needs
+OPTIONS = {"invariance": ("group", "distance", "weight")}
+
 # objectives that see no labels; a linear probe on frozen features then fits the network's head
 SELF_SUPERVISED = ("contrastive", "vicreg")

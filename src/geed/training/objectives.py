@@ -1,19 +1,21 @@
-"""What a network is trained to do: label prediction, or agreement between two views of an image.
+"""What a network is trained to do: label prediction, with or without a price on not being invariant, or agreement between views.
 
-Sources: NT-Xent, Chen et al. 2020 (SimCLR, arXiv 2002.05709, Eq 1); VICReg, Bardes et al. 2022 (arXiv 2105.04906, Eqs 1-6).
+Sources: NT-Xent, Chen et al. 2020 (SimCLR, arXiv 2002.05709, Eq 1); VICReg, Bardes et al. 2022 (arXiv 2105.04906, Eqs 1-6);
+the invariance regulariser, Moskalev et al. 2023 ("On genuine invariance learning without weight-tying", PMLR 221).
 """
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geed import seeds
+from geed import groups, seeds
 from geed.errors import GeedError, nearest
 from geed.models.build import Network
-from geed.training.names import OBJECTIVES
+from geed.training.names import OBJECTIVES, OPTIONS
 
 
 class Objective(nn.Module):
@@ -21,18 +23,23 @@ class Objective(nn.Module):
 
     Attributes:
         views: how many augmented versions of each batch it takes.
+        partner: the group, where it takes one more version: the first, moved by a random element.
         supervised: whether it reads labels, and so trains the head.
     """
 
     views = 1
+    partner: "groups.Group | None" = None
     supervised = False
 
-    def forward(self, model: Network, views: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, Tensor | None]:
+    def __init__(self, features: int):
+        super().__init__()
+
+    def forward(self, model: Network, views: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """The loss of a batch, and the logits (N, K) where the network's head was used.
 
         Args:
             model: the network in training mode.
-            views: augmented images, each (N, C, H, W).
+            views: augmented images, (V·N, C, H, W), view after view, the partner last.
             labels: (N,).
         """
         raise NotImplementedError
@@ -43,10 +50,53 @@ class Supervised(Objective):
 
     supervised = True
 
-    def forward(self, model: Network, views: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, model: Network, views: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """See `Objective`."""
-        logits = model(views[0])
+        logits = model(views)
         return F.cross_entropy(logits, labels), logits
+
+
+class Invariance(Objective):
+    """Cross-entropy + weight · I, where I compares the logits of x and of gx (Moskalev et al. 2023).
+
+    x is the augmented image, g uniform over the group (the identity included), both drawn anew for every image and step; the
+    gradient of I flows through both.
+    """
+
+    supervised = True
+
+    def __init__(self, features: int, *, group: str, distance: str, weight: float):
+        super().__init__(features)
+        if distance not in DISTANCES:
+            raise GeedError(f"objective.distance: unknown distance '{distance}'{nearest(distance, DISTANCES)}")
+        self.partner, self.distance, self.weight = groups.parse(group), DISTANCES[distance], weight
+
+    def forward(self, model: Network, views: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Objective`."""
+        logits, moved = model(views).chunk(2)
+        return F.cross_entropy(logits, labels) + self.weight * self.distance(logits, moved), logits
+
+
+def logit_distance(logits: Tensor, moved: Tensor) -> Tensor:
+    """LI: ½‖f(x) − f(gx)‖², mean over images; both (N, K)."""
+    return 0.5 * (logits - moved).square().sum(1).mean()
+
+
+def kl_distance(logits: Tensor, moved: Tensor) -> Tensor:
+    """DI: KL(softmax f(x) ‖ softmax f(gx)), mean over images; both (N, K)."""
+    return F.kl_div(moved.log_softmax(1), logits.log_softmax(1), reduction="batchmean", log_target=True)
+
+
+def normalized_distance(logits: Tensor, moved: Tensor) -> Tensor:
+    """½‖f(x)/‖f(x)‖ − f(gx)/‖f(gx)‖‖², mean over images: logits of unit length, so that shrinking them gains nothing."""
+    return logit_distance(F.normalize(logits), F.normalize(moved))
+
+
+DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "logit": logit_distance,
+    "kl": kl_distance,
+    "normalized_l2": normalized_distance,
+}
 
 
 class Contrastive(Objective):
@@ -55,13 +105,13 @@ class Contrastive(Objective):
     views = 2
 
     def __init__(self, features: int, *, temperature: float = 0.2):
-        super().__init__()
+        super().__init__(features)
         self.temperature = temperature
         self.projector = _projector(features)
 
-    def forward(self, model: Network, views: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, None]:
+    def forward(self, model: Network, views: Tensor, labels: Tensor) -> tuple[Tensor, None]:
         """See `Objective`; labels are not read."""
-        first, second = self.projector(model.features(torch.cat(list(views)))).chunk(2)
+        first, second = self.projector(model.features(views)).chunk(2)
         return nt_xent(first, second, self.temperature), None
 
 
@@ -75,13 +125,13 @@ class VICReg(Objective):
     views = 2
 
     def __init__(self, features: int, *, invariance: float = 10.0, variance: float = 25.0, covariance: float = 4.0):
-        super().__init__()
+        super().__init__(features)
         self.weights = (invariance, variance, covariance)
         self.projector = _projector(features)
 
-    def forward(self, model: Network, views: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, None]:
+    def forward(self, model: Network, views: Tensor, labels: Tensor) -> tuple[Tensor, None]:
         """See `Objective`; labels are not read."""
-        first, second = self.projector(model.features(torch.cat(list(views)))).chunk(2)
+        first, second = self.projector(model.features(views)).chunk(2)
         return vicreg(first, second, *self.weights), None
 
 
@@ -127,7 +177,7 @@ def _projector(features: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(features, wide), nn.BatchNorm1d(wide), nn.ReLU(), nn.Linear(wide, wide))
 
 
-_KINDS: dict[str, Any] = {"supervised": Supervised, "contrastive": Contrastive, "vicreg": VICReg}
+_KINDS: dict[str, Any] = {"supervised": Supervised, "contrastive": Contrastive, "vicreg": VICReg, "invariance": Invariance}
 
 
 def make(objective: str | Mapping[str, Any], model: Network, *names: object) -> Objective:
@@ -144,13 +194,14 @@ def make(objective: str | Mapping[str, Any], model: Network, *names: object) -> 
     options = {"kind": objective} if isinstance(objective, str) else dict(objective)
     kind = options.pop("kind", None)
     if kind not in _KINDS:
-        raise GeedError(f"objective: unknown objective '{kind}'{nearest(kind, OBJECTIVES)}")
-    known = _KINDS[kind].__init__.__kwdefaults__ or {}
+        raise GeedError(f"objective: unknown objective '{kind}'{nearest(kind, (*OBJECTIVES, *OPTIONS))}")
+    known = {name: p for name, p in inspect.signature(_KINDS[kind]).parameters.items() if p.kind is p.KEYWORD_ONLY}
     for option in options:
         if option not in known:
             raise GeedError(f"objective.{option}: unknown option of {kind}{nearest(option, known)}")
-    if kind == "supervised":
-        return Supervised()
+    for option, parameter in known.items():
+        if parameter.default is parameter.empty and option not in options:
+            raise GeedError(f"objective.{option}: {kind} needs it")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.seed_of(*names, "objective", kind))
         return _KINDS[kind](model.head.in_features, **options)
