@@ -8,7 +8,7 @@ STUDY ?= demo
 
 VENV := .venv
 BIN := $(VENV)/bin
-SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default $(if $(filter demo,$(STUDY)),,--configfile workflow/studies/$(STUDY).yaml)
+SNAKEMAKE := $(BIN)/snakemake $(if $(filter demo,$(STUDY)),,--configfile workflow/studies/$(STUDY).yaml)
 REPORT := results/$(STUDY)/report/report.html
 
 .PHONY: figures report test test-all lint docs bless install clean

@@ -28,6 +28,10 @@ include: "workflow/rules/claims.smk"
 include: "workflow/rules/figures.smk"
 
 
+onstart:
+    one_run_at_a_time()
+
+
 localrules:
     all,
 

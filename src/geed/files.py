@@ -1,9 +1,11 @@
 """Files that are whole or absent: hashes, atomic writes, canonical JSON, and tables."""
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,15 +32,21 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, remove it if not.
 
     A reader therefore sees the old file, the new file or none, never a part of one. The temporary name keeps the suffix,
-    because savers choose their format by it.
+    because savers choose their format by it, and names machine and process, so that two writers never share one. What a killed
+    process left is removed by the next one that writes the same file.
 
     Raises:
         GeedError: the folder cannot be written, or the disk is full.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    host = socket.gethostname()
+    temporary = path.with_name(f".{path.stem}.{host}-{os.getpid()}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{glob.escape(path.stem)}.{glob.escape(host)}-*.part{glob.escape(path.suffix)}"):
+            process = left.name.rpartition(".part")[0].rpartition("-")[2]
+            if process.isdigit() and not lives(int(process)):
+                left.unlink(missing_ok=True)
         yield temporary
         with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())
@@ -47,6 +55,17 @@ def atomic(path: str | Path) -> Iterator[Path]:
         raise GeedError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def lives(process: int) -> bool:
+    """Whether a process of this machine is alive, ours or another user's."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def canonical_json(value: Any) -> str:

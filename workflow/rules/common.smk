@@ -8,6 +8,7 @@ from geed.claims.names import FIGURES as FIGURES_OF
 from geed.data import mirror as mirrors
 from geed.errors import GeedError
 from geed.models.published import PRETRAINED
+from geed.provenance import running
 from geed.provenance.sources import sources
 from geed.study import fetch as study_fetch
 from geed.study import plan as study_plan
@@ -26,6 +27,14 @@ def load_plan():
 PLAN = load_plan()
 # Not a parameter of the rules: where a checksummed file was fetched from changes no result, so it must not rerun one.
 mirrors.use(PLAN.mirror)
+
+def one_run_at_a_time():
+    """Called when jobs are about to start, by the process that starts them."""
+    try:
+        running.hold(PLAN.study)
+    except GeedError as error:
+        sys.exit(f"geed: {error}")
+
 
 SOURCES = "results/sources"
 RESULTS = f"results/{PLAN.study}"

@@ -16,6 +16,7 @@ from typing import Any
 from geed.allocator import keep_freed_memory
 from geed.errors import GeedError
 from geed.files import sha256, write_json
+from geed.provenance.running import end_with_run
 
 _PACKAGES = (
     "torch",
@@ -54,6 +55,7 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     threads = snakemake.threads
     _limit_threads(threads)
     keep_freed_memory()
+    end_with_run()
     measured: dict[str, Any] = {}
     with _logged(snakemake.log[0]) as screen:
         try:
