@@ -11,6 +11,7 @@ from checkouts import Checkout, children, is_job, kill_group, small
 
 from geed.files import read_json
 
+
 def killed(checkout: Checkout, kills: int, pause: tuple[float, float], seed: int) -> dict[str, int]:
     """Run a study to its end, killing it on the way: by turns a random job; Snakemake and its jobs; Snakemake alone.
 
