@@ -24,16 +24,12 @@ from geed.metrics.general import Action
 from geed.metrics.layers import NOT_CALLED, adapt, describe, leaves
 from geed.metrics.moments import Moments
 from geed.metrics.registry import Metric, parse_all
+from geed.metrics.session import forward, images_at_once, prepared
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Numbers that go into a network at once on a CPU, at most: 64 images of 64 px, 5 of 224 px in colour. Measured on ResNet-18: more
-# is a quarter slower, because activations no longer fit the cache; far fewer are slower too.
-_CPU_NUMBERS = 64 * 3 * 64 * 64
-
 COLUMNS = ["metric", "distance", "layer", "group", "value", "se", "n_images", "n_elements", "note"]
-_FORWARD_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError, NotImplementedError)
 
 
 def measure(
@@ -86,8 +82,8 @@ def measure(
     names = _layer_names(model, layers, actions or {})
     order = group.order
 
-    with _prepared(model, device) as (place, dtype), torch.no_grad():
-        size_for = functools.partial(_images_at_once, batch_size, order, place)
+    with prepared(model, device) as (place, dtype), torch.no_grad():
+        size_for = functools.partial(images_at_once, batch_size, order, place)
         shuffled = null == "shuffled"
         stream = (
             batches.shuffled_chunks(images, labels, size_for, order) if shuffled else batches.chunks(images, labels, size_for)
@@ -98,7 +94,7 @@ def measure(
                 _check_chunk(chunk, wanted, group)
                 orbit = torch.cat([group.act(k, chunk.for_element(k).to(place, dtype)) for k in range(order)])
                 recorder.begin(len(chunk.images), chunk.start)
-                logits = _forward(model, orbit)
+                logits = forward(model, orbit)
                 recorder.see_logits(logits, chunk.labels)
                 if recorder.saliency is not None:
                     recorder.see_saliency(model, chunk.images.to(place, dtype), chunk.labels)
@@ -339,61 +335,9 @@ def _scale(stream: latent.PairCosine | latent.Relative) -> tuple[float, float, s
     return 0.0, 1 / mean, ""
 
 
-def _images_at_once(batch_size: int, order: int, place: torch.device, batch: Tensor) -> int:
-    if place.type == "cpu":
-        batch_size = min(batch_size, _CPU_NUMBERS // batch[0].numel())
-    return max(1, batch_size // order)
-
-
 def _mark(values: Tensor, orbit: Tensor) -> Tensor:
     """NaN for images with an answer that is not finite, also where a metric would not show it."""
     return torch.where(torch.isnan(orbit).any(dim=(0, 2)), torch.nan, values)
-
-
-def _forward(model: nn.Module, orbit: Tensor) -> Any:
-    try:
-        return model(orbit)
-    except _FORWARD_ERRORS as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise GeedError(f"model: its forward pass fails on images of shape {tuple(orbit.shape)}: {reason}") from error
-
-
-@contextlib.contextmanager
-def _prepared(model: nn.Module, device: str | torch.device) -> Iterator[tuple[torch.device, torch.dtype | None]]:
-    """The model in eval mode and on the device, with its type of numbers if it has any; afterwards as it was."""
-    tensors = [*model.parameters(), *model.buffers()]
-    home = {tensor.device for tensor in tensors}
-    place = _place(device, home)
-    dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), None)
-    flags = [(module, module.training) for module in model.modules()]
-    moves = len(home) == 1 and home != {place}
-    try:
-        if moves:
-            model.to(place)
-        if any(flag for _, flag in flags):
-            model.eval()
-        yield place, dtype
-    finally:
-        for module, flag in flags:  # parents come before children, and `train` of a parent sets its children
-            if module.training != flag:
-                module.train(flag)
-        if moves:
-            model.to(next(iter(home)))
-
-
-def _place(device: str | torch.device, home: set[torch.device]) -> torch.device:
-    if len(home) > 1:  # spread over several devices by its owner
-        return next(iter(home))
-    if device == "auto":
-        return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-    try:
-        place = torch.device(device)
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise GeedError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
-    if place.type == "cuda" and place.index is None:
-        return torch.device("cuda", torch.cuda.current_device())
-    return place
 
 
 def _check_arguments(
