@@ -12,6 +12,7 @@ FOUNDATION = {"errors", "files", "seeds", "compat", "progress", "allocator"}
 ROOMS = [
     "groups",
     "metrics",
+    "lie",
     "data",
     "models",
     "training",

@@ -12,6 +12,8 @@ __version__ = "0.1.0"
 # Name -> module that holds it. Imported at first use, because importing torch costs seconds that planning a DAG need not pay.
 _LAZY = {
     "measure": "geed.metrics.engine",
+    "lie_derivative": "geed.lie.endtoend",
+    "difference_quotient": "geed.lie.endtoend",
     "groups": "geed.groups",
     "metrics": "geed.metrics",
     "GeedError": "geed.errors",
