@@ -102,8 +102,34 @@ def without_key(mapping, key):
 TIED = {"kind": "tied_perceptron", "hidden": 8, "layers": 2, "symmetry": "rotations:4", "pooling": "max"}
 REGULARISED = {"kind": "invariance", "group": "rotations:4", "distance": "logit", "weight": 1}
 
+
+SHIFT = {"groups": ["rotations:4"], "metrics": ["accuracy"], "blend": {"with": "photographs", "at": [0, 0.5]}}
+
+
+def shifted(**blend):
+    return changed(["evaluations", "shift"], SHIFT | {"blend": SHIFT["blend"] | blend})
+
+
+def test_a_blend_names_its_set_and_is_filled(tmp_path):
+    plan = resolve(tmp_path, shifted())
+    assert plan.evaluations["shift"]["blend"] == {"with": "photographs", "at": [0, 0.5]}
+    assert plan.evaluations["clean"]["blend"] is None
+
+
 # (what is changed, words that the sentence must hold)
 WRONG = {
+    "blend with no set": (shifted(**{"with": "photo"}), ["evaluations.shift.blend.with", "'photographs'"]),
+    "blend beyond one": (shifted(at=[0, 1.5]), ["evaluations.shift.blend.at.1", "at most 1", "found 1.5"]),
+    "blend between thousandths": (shifted(at=[0.0005]), ["evaluations.shift.blend.at: expected whole thousandths", "0.0005"]),
+    "blend of other sizes": (
+        changed(["evaluations", "shift"], SHIFT)
+        | {"data": {"sets": DEMO["data"]["sets"] | {"photographs": {"source": "photo_patches", "size": 17, "channels": 1}}}},
+        ["evaluations.shift.blend.with: expected images of the size 1 x 15 x 15 of digits, found 1 x 17 x 17 in photographs"],
+    ),
+    "blend of corrupted images": (
+        changed(["evaluations", "shift"], SHIFT | {"corrupted": True}),
+        ["evaluations.shift.blend: expected none beside corrupted: true"],
+    ),
     "unknown top-level key": (changed(["sed"], [0]), ["sed: unknown key", "did you mean 'seeds'"]),
     "unknown run key": (
         changed(["runs", "plain", "architectur"], "cnn"),

@@ -111,9 +111,10 @@ def evaluations(wildcards):
 
 
 def evaluation_data(wildcards):
-    """Prepared sets that the evaluations of a run read, clean and corrupted."""
+    """Prepared sets that the evaluations of a run read, clean and corrupted, and what they blend them with."""
     wanted = PLAN.evaluations_of(wildcards.run).values()
     suffixes = {(e["data"], ".corrupted" if e["corrupted"] else "") for e in wanted}
+    suffixes |= {(e["blend"]["with"], "") for e in wanted if e["blend"]}
     return sorted(
         f"{RESULTS}/data/{data}{suffix}.safetensors" for data, suffix in suffixes
     )

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,20 @@ import torch
 
 from geed import groups
 from geed.data import store
+from geed.data.blend import blend
 from geed.data.imageset import ImageSet
 from geed.files import write_table
-from geed.groups import Group
 from geed.metrics.dispersion import latent_dispersion, output_dispersion
 from geed.metrics.engine import measure
 from geed.models import weights as model_weights
 from geed.models.build import Network
 from geed.progress import bar
+from geed.study import device as devices
 
 KEYS = ["run", "seed", "epoch", "evaluation", "data", "corruption", "severity", "group", "layer", "depth", "metric", "distance"]
-_BATCH = 256
 VALUES = ["value", "se", "n_images", "n_elements"]
+BLEND = "blend"  # `corruption` of blended images
+_BATCH = 256
 
 
 def measure_run(
@@ -54,75 +56,97 @@ def measure_run(
 
     Returns:
         Numbers for the job's record.
+
+    Raises:
+        GeedError: data or weights that are damaged, sets that cannot be blended, no such device, or what `measure` raises.
     """
-    started = time.perf_counter()
+    started, device = time.perf_counter(), devices.choose(device)
     models = {"final": model_weights.load(weights)} | {
         epoch: model_weights.load(snapshots, epoch=epoch) for epoch in model_weights.epochs(snapshots)
     }
     final_epoch = 0 if run["objective"] == "none" else run["training"]["epochs"]
-    plan = [
-        (epoch, name, evaluation, group, images)
-        for name, evaluation in evaluations.items()
-        for epoch in models
-        if epoch == "final" or evaluation["snapshots"]
-        for images in _image_sets(evaluation, corruptions, data)
-        for group in evaluation["groups"]
-    ]
+    chosen = {name: [epoch for epoch in models if epoch == "final" or e["snapshots"]] for name, e in evaluations.items()}
+    total = sum(len(chosen[name]) * len(_conditions(e, corruptions)) for name, e in evaluations.items())
     frames, passes = [], 0
-    place = _device(device)
-    with bar(len(plan), f"measure {run['name']} seed {seed}", unit="evaluations") as progress:
-        for epoch, name, evaluation, group_spec, (corruption, severity, images) in plan:
-            model, group = models[epoch], groups.parse(group_spec)
-            frame = measure(
-                model,
-                images.images,
-                group=group,
-                metrics=evaluation["metrics"],
-                layers=list(model.profile),
-                labels=images.labels,
-                device=device,
-                per_image=True,
-            )
-            frame = pd.concat([frame[frame["value"].notna()], _dispersion(model, images.images, group, place)], ignore_index=True)
-            frames.append(
-                frame.assign(
-                    run=run["name"],
-                    seed=seed,
-                    epoch=final_epoch if epoch == "final" else epoch,
-                    final=epoch == "final",
-                    evaluation=name,
-                    data=evaluation["data"],
-                    corruption=corruption,
-                    severity=severity,
-                    depth=frame["layer"].map(model.profile).fillna(1.0),
-                )
-            )
-            passes += len(images.images) * group.order
-            progress.update(1)
+    with bar(total, f"measure {run['name']} seed {seed}", unit="image sets") as progress:
+        for name, evaluation in evaluations.items():
+            for epoch in chosen[name]:
+                for corruption, severity, images in _image_sets(evaluation, corruptions, data):
+                    frame = _measured(models[epoch], images, evaluation, device)
+                    frames.append(
+                        frame.assign(
+                            run=run["name"],
+                            seed=seed,
+                            epoch=final_epoch if epoch == "final" else epoch,
+                            final=epoch == "final",
+                            evaluation=name,
+                            data=evaluation["data"],
+                            corruption=corruption,
+                            severity=severity,
+                            depth=frame["layer"].map(models[epoch].profile).fillna(1.0),
+                        )
+                    )
+                    passes += len(images) * sum(groups.parse(spec).order for spec in evaluation["groups"])
+                    progress.update(1)
     everything = pd.concat(frames, ignore_index=True)
     write_table(table, everything[KEYS + VALUES])
     final = everything[everything["final"] & everything["values"].notna()]
     write_table(per_image, final[[*KEYS, "values"]])
     seconds = time.perf_counter() - started
     return {
-        "device": str(place),
+        "device": device,
         "rows": len(everything),
         "forward_images": passes,
         "images_per_second": passes / seconds,
     }
 
 
+def _measured(model: Network, images: ImageSet, evaluation: Mapping[str, Any], device: str) -> pd.DataFrame:
+    """Every group of the evaluation on one set of images: what `measure` gives, and the controls."""
+    dispersion = _dispersion(model, images.images, device)
+    frames = []
+    for spec in evaluation["groups"]:
+        group = groups.parse(spec)
+        frame = measure(
+            model,
+            images.images,
+            group=group,
+            metrics=evaluation["metrics"],
+            layers=list(model.profile),
+            labels=images.labels,
+            device=device,
+            per_image=True,
+        )
+        frames += [frame[frame["value"].notna()], dispersion.assign(group=group.spec)]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _conditions(evaluation: Mapping[str, Any], corruptions: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """What an evaluation measures on, as (corruption, severity): ("none", 0) for clean images, ("blend", thousandths of β)."""
+    if evaluation["corrupted"]:
+        return [(name, severity) for name in corruptions["names"] for severity in corruptions["severities"]]
+    if evaluation["blend"]:
+        return [(BLEND, round(1000 * share)) for share in evaluation["blend"]["at"]]
+    return [("none", 0)]
+
+
 def _image_sets(
     evaluation: Mapping[str, Any], corruptions: Mapping[str, Any], folder: Path
 ) -> Iterator[tuple[str, int, ImageSet]]:
-    """The images of an evaluation as (corruption, severity, images), clean ones as ("none", 0, images)."""
+    """The images of an evaluation as (corruption, severity, images), one set at a time, so that one is in memory."""
+    path = folder / f"{evaluation['data']}.safetensors"
+    conditions = _conditions(evaluation, corruptions)
     if evaluation["corrupted"]:
-        path = folder / f"{evaluation['data']}.corrupted.safetensors"
-        for corruption in corruptions["names"]:
-            for severity in corruptions["severities"]:
-                yield corruption, severity, _limited(store.read_corrupted(path, corruption, severity), evaluation["limit"])
+        corrupted = folder / f"{evaluation['data']}.corrupted.safetensors"
+        image_sets: Iterable[ImageSet] = (store.read_corrupted(corrupted, *condition) for condition in conditions)
+    elif evaluation["blend"]:
+        other = store.read(folder / f"{evaluation['blend']['with']}.safetensors", "test")
+        images = _limited(store.read(path, "test"), evaluation["limit"])
+        image_sets = blend(images, other, evaluation["blend"]["at"])
     else:
-        yield "none", 0, _limited(store.read(folder / f"{evaluation['data']}.safetensors", "test"), evaluation["limit"])
+        image_sets = [store.read(path, "test")]
+    for condition, images in zip(conditions, image_sets, strict=True):
+        yield *condition, _limited(images, evaluation["limit"])
 
 
 def _limited(images: ImageSet, limit: int | None) -> ImageSet:
@@ -132,8 +156,8 @@ def _limited(images: ImageSet, limit: int | None) -> ImageSet:
 
 
 @torch.no_grad()
-def _dispersion(model: Network, images: torch.Tensor, group: Group, device: torch.device) -> pd.DataFrame:
-    """Dispersion of outputs and features between the un-augmented images, as rows of the measurement table."""
+def _dispersion(model: Network, images: torch.Tensor, device: str) -> pd.DataFrame:
+    """Dispersion of outputs and features between the un-augmented images, as rows of the table but for the group."""
     model = model.to(device).eval()
     features = torch.cat([model.features(batch.to(device)) for batch in images.split(_BATCH)])
     logits, features = model.head(features).cpu(), features.cpu()
@@ -147,13 +171,8 @@ def _dispersion(model: Network, images: torch.Tensor, group: Group, device: torc
             "metric": metric,
             "distance": distance,
             "layer": layer,
-            "group": group.spec,
             "value": values.mean().item(),
             "se": se,
         }
         rows.append(row | {"n_images": len(values), "n_elements": 1, "values": values.float().numpy()})
     return pd.DataFrame(rows)
-
-
-def _device(device: str) -> torch.device:
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")

@@ -170,6 +170,14 @@ def _size(config: Mapping[str, Any], data: str) -> int | None:
     return entry["pad"] or entry["size"] or (shape[-1] if shape else None)
 
 
+def _shape(config: Mapping[str, Any], data: str) -> str | None:
+    """Shape (C, H, W) of a set's images in words, or None where only the files on disk know."""
+    entry = config["data"]["sets"][data]
+    shape = registry.info(entry["source"]).shape
+    channels, size = entry["channels"] or (shape[0] if shape else None), _size(config, data)
+    return f"{channels} x {size} x {size}" if size and channels else None
+
+
 def _check_fit(config: Mapping[str, Any], data: str, spec: str, path: str, fail: Callable[[str, str], None]) -> None:
     size = _size(config, data)
     if size and groups.parse(spec).exact and not groups.parse(spec).exact_on(size, size):
@@ -303,3 +311,19 @@ def _check_evaluations(config: Mapping[str, Any], fail: Callable[[str, str], Non
                 _check_fit(config, evaluation["data"] or config["runs"][run]["data"], group, f"{path}.groups", fail)
         if evaluation["corrupted"] and not config["corruptions"]["names"]:
             fail(f"{path}.corrupted", "expected corruptions.names to list corruptions, found none")
+        if evaluation["blend"]:
+            _check_blend(config, name, fail)
+
+
+def _check_blend(config: Mapping[str, Any], name: str, fail: Callable[[str, str], None]) -> None:
+    evaluation, path = config["evaluations"][name], f"evaluations.{name}.blend"
+    if evaluation["corrupted"]:
+        fail(path, "expected none beside corrupted: true, found one")
+    for share in evaluation["blend"]["at"]:
+        if abs(1000 * share - round(1000 * share)) > 1e-6:
+            fail(f"{path}.at", f"expected whole thousandths (tables name a blend by them), found {share}")
+    other = evaluation["blend"]["with"]
+    for data in dict.fromkeys(evaluation["data"] or config["runs"][run]["data"] for run in evaluation["runs"] or config["runs"]):
+        expected, found = _shape(config, data), _shape(config, other)
+        if expected and found and expected != found:
+            fail(f"{path}.with", f"expected images of the size {expected} of {data}, found {found} in {other}")

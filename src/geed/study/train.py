@@ -10,10 +10,10 @@ import torch
 
 from geed import files
 from geed.data import store
-from geed.errors import GeedError
 from geed.models.build import build, parameter_count
 from geed.models.weights import load, save, save_snapshots, scale, take_trunk
 from geed.progress import bar
+from geed.study import device as devices
 from geed.training import checkpoints as side
 from geed.training.loop import COLUMNS, Fit, accuracy, fit
 
@@ -57,7 +57,7 @@ def train_run(
     Raises:
         GeedError: data or weights that are damaged or do not fit, no such device, or a training that diverges.
     """
-    device = _device(device)
+    device = devices.choose(device)
     train, validation = store.read(data, "train"), store.read(data, "validation")
     deviation, mean = torch.std_mean(train.images.double(), dim=(0, 2, 3))
     spec = {
@@ -113,11 +113,3 @@ def train_run(
         "resumed_from_epoch": result.resumed_from_epoch,
         "kept_epoch": result.kept_epoch,
     }
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise GeedError("device: 'cuda' was asked for, but torch finds no CUDA device here; use 'auto' or 'cpu'")
-    return name
