@@ -14,7 +14,7 @@ from geed.metrics.engine import COLUMNS, measure
 from geed.metrics.registry import NAMES, parse
 
 GROUP = groups.rotations(4)
-GRADIENT_FREE = [name for name in NAMES if name != "saliency_similarity" and not name.startswith("eed/")]
+GRADIENT_FREE = [name for name in NAMES if parse(name).reads not in ("images", "action")]
 
 
 def images(n=6, channels=2, side=8, dtype=torch.float32):

@@ -16,7 +16,7 @@ from geed import groups
 from geed.metrics import channelwise, latent, output
 from geed.metrics.controls import floor, untrained
 from geed.metrics.engine import measure
-from geed.metrics.registry import NAMES
+from geed.metrics.registry import NAMES, parse
 
 NAMES_WITHOUT_ACTION = [name for name in NAMES if not name.startswith("eed/")]
 
@@ -112,7 +112,7 @@ def reference(metric, model, images, group, layer, labels):
 
 MAP = ["channel_eed/cosine", "field_eed/cosine", "feature_correlation"]
 VECTOR = [name for name in NAMES if name.startswith(("latent_eed", "relative"))]
-LOGITS = [n for n in NAMES_WITHOUT_ACTION if n not in MAP + VECTOR + ["saliency_similarity"]]
+LOGITS = [n for n in NAMES if parse(n).reads == "logits"]
 CASES = [(m, layer) for m in MAP for layer in ("0", "1", "2", "4")] + [(m, "6") for m in VECTOR] + [(m, "") for m in LOGITS]
 
 
@@ -121,7 +121,7 @@ CASES = [(m, layer) for m in MAP for layer in ("0", "1", "2", "4")] + [(m, "6") 
 def test_every_metric_is_its_definition(networks, spec, dtype):
     model, group = networks.small().to(dtype), groups.parse(spec)
     images, labels = torch.rand(5, 2, 12, 12, generator=torch.Generator().manual_seed(1)).to(dtype), torch.tensor([0, 1, 2, 3, 0])
-    metrics = [name for name in NAMES_WITHOUT_ACTION if name != "saliency_similarity"]
+    metrics = [name for name in NAMES_WITHOUT_ACTION if parse(name).reads != "images"]
     found = table(model, images, group, metrics, labels=labels, batch_size=2 * group.order, per_image=True)
     exact = model.double()
     for metric, layer in CASES:

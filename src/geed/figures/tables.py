@@ -40,6 +40,7 @@ _METRICS = {
     "predictive_invariance": "output, DI (nats)",
     "logit_invariance": "logits, LI",
     "saliency_similarity": "saliency, SI",
+    "jacobian_norm": "σ_max of the Jacobian",
     "effective_invariance": "effective invariance",
     "consistency": "consistency",
     "relative_invariance/cosine": "relative invariance, cosine",

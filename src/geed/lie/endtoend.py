@@ -18,7 +18,7 @@ from geed.lie import tangents, transforms
 from geed.lie.generators import derivatives, transform
 from geed.metrics import batches
 from geed.metrics.moments import Moments
-from geed.metrics.session import forward, images_at_once, prepared
+from geed.metrics.session import forward, forward_mode, images_at_once, prepared
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,7 @@ def lie_derivative(
     """
     names = _names(model, transforms, output, reduce, resample, batch_size)
     found = Table(names, per_image)
-    with prepared(model, device) as (place, dtype), tangents.forward_mode():
+    with prepared(model, device) as (place, dtype), forward_mode():
         for chunk in batches.chunks(images, None, functools.partial(images_at_once, batch_size, len(names), place)):
             batch = chunk.images.to(place, dtype)
             logits, pushed = tangents.push(model, batch, derivatives(names, batch, resample))

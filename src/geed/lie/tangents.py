@@ -5,25 +5,9 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from geed.errors import GeedError
 from geed.metrics.session import FORWARD_ERRORS
-
-
-@contextlib.contextmanager
-def forward_mode() -> Iterator[None]:
-    """Kernels that have a forward-mode derivative, and no graph for a backward one; afterwards what there was.
-
-    Fused attention, and the fast path of PyTorch's transformer layers, have none.
-    """
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.inference_mode(False), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def push(model: nn.Module, images: Tensor, tangents: Tensor) -> tuple[Tensor, Tensor]:

@@ -96,8 +96,7 @@ def measure(
                 recorder.begin(len(chunk.images), chunk.start)
                 logits = forward(model, orbit)
                 recorder.see_logits(logits, chunk.labels)
-                if recorder.saliency is not None:
-                    recorder.see_saliency(model, chunk.images.to(place, dtype), chunk.labels)
+                recorder.see_images(model, chunk.images.to(place, dtype), chunk.labels)
                 recorder.end()
                 if progress is not None:
                     progress(len(chunk.images))
@@ -129,8 +128,8 @@ class _Recorder:
 
     def __post_init__(self) -> None:
         self._layout = describe(self.model)
-        self._by_kind = {kind: [m for m in self.metrics if m.reads == kind] for kind in ("map", "vector", "logits", "action")}
-        self.saliency = next((m for m in self.metrics if m.reads == "images"), None)
+        kinds = ("map", "vector", "logits", "action", "images")
+        self._by_kind = {kind: [m for m in self.metrics if m.reads == kind] for kind in kinds}
         averaged = self.group.averaged
         self._averaged = slice(averaged.start, averaged.stop)
         self._moved = slice(max(1, averaged.start), averaged.stop)
@@ -250,7 +249,7 @@ class _Recorder:
         self._listening = False
         if "" in self.actions and self._by_kind["action"]:
             self._see_action("", logits, self.actions[""])
-        if not self._by_kind["logits"] and self.saliency is None:
+        if not self._by_kind["logits"] and not self._by_kind["images"]:
             return
         order = self.group.order
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != order * self._n or not logits.is_floating_point():
@@ -266,12 +265,19 @@ class _Recorder:
                 values = output.FUNCTIONS[metric.name, metric.distance](reference, averaged)
             self._new.append((metric, "", _mark(values, orbit)))
 
-    def see_saliency(self, model: nn.Module, images: Tensor, labels: Tensor | None) -> None:
-        """Compare the saliency maps of the chunk's orbit."""
-        from geed.metrics.saliency import saliency_similarity
+    def see_images(self, model: nn.Module, images: Tensor, labels: Tensor | None) -> None:
+        """Measure what takes gradients by the images themselves."""
+        for metric in self._by_kind["images"]:
+            if metric.name == "jacobian_norm":
+                from geed.metrics.spectral import jacobian_norm
 
-        values = saliency_similarity(model, images, self.group, targets=None if labels is None else labels.to(images.device))
-        self._new.append((self.saliency, "", values))
+                values = jacobian_norm(model, images)
+            else:
+                from geed.metrics.saliency import saliency_similarity
+
+                targets = None if labels is None else labels.to(images.device)
+                values = saliency_similarity(model, images, self.group, targets=targets)
+            self._new.append((metric, "", values))
 
     def table(self) -> "pd.DataFrame":
         """One row per metric and layer."""
@@ -297,6 +303,8 @@ class _Recorder:
         count = len(self.group.averaged)
         if metric.name in ("relative_invariance", "saliency_similarity"):  # the identity does not count in these
             count -= self.group.averaged.start == 0
+        elif metric.name == "jacobian_norm":  # of the image as it is
+            count = 1
         offset, factor = 0.0, 1.0
         if moments is None:
             note = note or NOT_CALLED
@@ -354,7 +362,8 @@ def _check_arguments(
     if null not in (None, "shuffled"):
         raise GeedError(f"null: expected None or 'shuffled'; found {null!r}")
     if null is not None and any(metric.reads == "images" for metric in metrics):
-        raise GeedError("saliency_similarity has no shuffled null: leave it out, or null=None")
+        named = next(metric for metric in metrics if metric.reads == "images")
+        raise GeedError(f"{named} has no shuffled null: leave it out, or null=None")
 
 
 def _layer_names(model: nn.Module, layers: Sequence[str] | None, actions: Mapping[str, Action]) -> list[str]:

@@ -23,6 +23,7 @@ CATALOGUE: dict[str, tuple[Reads, tuple[str, ...]]] = {
     "consistency": ("logits", ("",)),
     "accuracy": ("logits", ("",)),
     "saliency_similarity": ("images", ("",)),
+    "jacobian_norm": ("images", ("",)),
 }
 # Controls that a study measures beside the metrics: how much answers differ between images.
 CONTROLS: dict[str, tuple[str, ...]] = {"output_dispersion": ("kl",), "latent_dispersion": ("one_minus_cosine",)}

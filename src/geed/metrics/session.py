@@ -1,4 +1,4 @@
-"""A network made ready for measuring and left as it was found: eval mode, device, errors of its forward pass."""
+"""A network made ready for measuring and left as it was found: eval mode, device, kernels, errors of its forward pass."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from geed.errors import GeedError
 
@@ -37,6 +38,21 @@ def prepared(model: nn.Module, device: str | torch.device) -> Iterator[tuple[tor
                 module.train(flag)
         if moves:
             model.to(next(iter(home)))
+
+
+@contextlib.contextmanager
+def forward_mode() -> Iterator[None]:
+    """Kernels that have a forward-mode derivative, and no graph for a backward one; afterwards what there was.
+
+    Fused attention, and the fast path of PyTorch's transformer layers, have none.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.inference_mode(False), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def forward(model: nn.Module, images: Tensor) -> Any:
