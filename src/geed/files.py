@@ -5,6 +5,7 @@ import glob
 import hashlib
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,16 @@ def lives(process: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def copy(source: str | Path, target: str | Path) -> None:
+    """Copy a file, atomically.
+
+    Raises:
+        GeedError: the target cannot be written.
+    """
+    with atomic(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def canonical_json(value: Any) -> str:

@@ -101,6 +101,7 @@ def without_key(mapping, key):
 
 TIED = {"kind": "tied_perceptron", "hidden": 8, "layers": 2, "symmetry": "rotations:4", "pooling": "max"}
 REGULARISED = {"kind": "invariance", "group": "rotations:4", "distance": "logit", "weight": 1}
+SEARCH = {"grid": [1, 3], "at_least": 0.9}
 
 
 SHIFT = {"groups": ["rotations:4"], "metrics": ["accuracy"], "blend": {"with": "photographs", "at": [0, 0.5]}}
@@ -253,6 +254,18 @@ WRONG = {
     "group of a regulariser": (
         changed(["runs", "plain", "objective"], REGULARISED | {"group": "translations:x=4"}),
         ["runs.plain.objective.group", "fraction of a pixel"],
+    ),
+    "grid that does not ascend": (
+        changed(["runs", "plain", "objective"], REGULARISED | {"weight": SEARCH | {"grid": [3, 1]}}),
+        ["runs.plain.objective.weight.grid", "ascending"],
+    ),
+    "search by a metric of layers": (
+        changed(["runs", "plain", "objective"], REGULARISED | {"weight": SEARCH | {"metric": "channel_eed"}}),
+        ["runs.plain.objective.weight.metric", "of the outputs", "channel_eed"],
+    ),
+    "search without a mark to reach": (
+        changed(["runs", "plain", "objective"], REGULARISED | {"weight": without_key(SEARCH, "at_least")}),
+        ["runs.plain.objective.weight.at_least", "found none"],
     ),
     "place for a set that takes none": (changed(["data", "sets", "digits", "source"], "digits:here"), ["without a place"]),
     "key twice": ("study: demo\nstudy: other\n", ["line 2", "given twice"]),

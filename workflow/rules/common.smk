@@ -83,19 +83,36 @@ def weights_checksum(wildcards):
     return PRETRAINED[wildcards.weights].safetensors
 
 
-def training_inputs(wildcards):
+def start_inputs(name, seed):
     """Prepared data of a run and, where it starts from another run or from pretrained weights, those weights."""
-    run = PLAN.runs[wildcards.run]
+    run = PLAN.runs[name]
     inputs = {"data": f"{RESULTS}/data/{run['data']}.safetensors"}
     if source := run["initialisation"]["from"]:
-        inputs["source"] = (
-            f"{RESULTS}/models/{source}/seed-{wildcards.seed}/weights.safetensors"
-        )
+        inputs["source"] = f"{RESULTS}/models/{source}/seed-{seed}/weights.safetensors"
     if run["initialisation"].get("pretrained"):
         inputs["published"] = (
             f"results/weights/{run['architecture']['name']}.safetensors"
         )
     return inputs
+
+
+def training_inputs(wildcards):
+    """Where a run starts, and the search for its weight: its result and, for the seed searched with, its network."""
+    inputs = start_inputs(wildcards.run, wildcards.seed)
+    if wildcards.run in PLAN.searched:
+        found = f"{RESULTS}/search/{wildcards.run}"
+        inputs["search"] = f"{found}.json"
+        if int(wildcards.seed) == PLAN.seeds[0]:
+            inputs["network"] = [
+                f"{found}/weights.safetensors",
+                f"{found}/history.csv",
+                f"{found}/snapshots.safetensors",
+            ]
+    return inputs
+
+
+def search_inputs(wildcards):
+    return start_inputs(wildcards.run, PLAN.seeds[0])
 
 
 def run_settings(wildcards):

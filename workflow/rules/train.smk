@@ -1,4 +1,33 @@
-# Needs: prepared data. Gives: results/<study>/models/<run>/seed-<k>/{weights,snapshots}.safetensors, history.csv.
+# Needs: prepared data. Gives: results/<study>/models/<run>/seed-<k>/{weights,snapshots}.safetensors, history.csv; and for runs
+# whose objective's weight is searched: results/<study>/search/<run>.{json,csv}, with the first seed's network beside them.
+
+
+rule search:
+    input:
+        unpack(search_inputs),
+        code=code("search.py"),
+    output:
+        result=f"{RESULTS}/search/{{run}}.json",
+        table=f"{RESULTS}/search/{{run}}.csv",
+        weights=f"{RESULTS}/search/{{run}}/weights.safetensors",
+        snapshots=f"{RESULTS}/search/{{run}}/snapshots.safetensors",
+        history=f"{RESULTS}/search/{{run}}/history.csv",
+        record=f"{RESULTS}/search/{{run}}/search.record.json",
+    log:
+        f"{LOGS}/search/{{run}}.log",
+    benchmark:
+        f"{LOGS}/search/{{run}}.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=training_memory,
+    params:
+        run=run_settings,
+        study=PLAN.study,
+        seed=PLAN.seeds[0],
+        device=PLAN.device,
+        checkpoints=f"{RESULTS}/checkpoints",
+    script:
+        "../scripts/search.py"
 
 
 rule train:

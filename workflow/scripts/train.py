@@ -6,7 +6,7 @@ from geed.provenance.job import job
 from geed.study.train import train_run
 
 with job(snakemake) as measured:
-    source, published = snakemake.input.get("source"), snakemake.input.get("published")
+    source, published, search = (snakemake.input.get(name) for name in ("source", "published", "search"))
     measured |= train_run(
         snakemake.params.run,
         study=snakemake.params.study,
@@ -17,6 +17,7 @@ with job(snakemake) as measured:
         snapshots=Path(snakemake.output.snapshots),
         source=Path(source) if source else None,
         published=Path(published) if published else None,
+        search=Path(search) if search else None,
         device=snakemake.params.device,
         checkpoints=Path(snakemake.params.checkpoints),
     )

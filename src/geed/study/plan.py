@@ -8,6 +8,8 @@ from typing import Any
 from geed import groups
 from geed.data import registry
 from geed.errors import GeedError, nearest
+from geed.metrics.registry import check as check_metric
+from geed.metrics.registry import parse as parse_metric
 from geed.models.published import PRETRAINED, PROFILED
 from geed.study import config as study_config
 from geed.training.names import AUGMENTATIONS, OBJECTIVES, OPTIONS, SELF_SUPERVISED
@@ -52,10 +54,19 @@ class Plan:
         }
 
     @property
+    def searched(self) -> list[str]:
+        """The runs whose objective's weight is searched."""
+        return [name for name, run in self.runs.items() if _is_searched(run["objective"])]
+
+    @property
     def corrupted_sets(self) -> list[str]:
         """The data sets that evaluations corrupt."""
         found = [e["data"] for run in self.runs for e in self.evaluations_of(run).values() if e["corrupted"]]
         return list(dict.fromkeys(found))
+
+
+def _is_searched(objective: Any) -> bool:
+    return isinstance(objective, dict) and isinstance(objective.get("weight"), dict)
 
 
 def load(files: Sequence[str | Path], schemas: str | Path, overrides: Mapping[str, Any] | None = None) -> Plan:
@@ -120,7 +131,6 @@ def load(files: Sequence[str | Path], schemas: str | Path, overrides: Mapping[st
 def _known(config: Mapping[str, Any]) -> dict[str, Callable[[str], Any]]:
     """For every kind of name that a config holds, a check that raises GeedError where the name leads nowhere."""
     from geed.data.corruptions import NAMES
-    from geed.metrics.registry import check as check_metric
 
     def among(what: str, choices: Any) -> Callable[[str], None]:
         def check(name: str) -> None:
@@ -256,6 +266,12 @@ def _check_objective(config: Mapping[str, Any], name: str, fail: Callable[[str, 
     for option in objective.keys() - {"kind", *OPTIONS[kind]}:
         fail(f"{path}.objective.{option}", f"expected no such key for {kind}, found {objective[option]}")
     _check_fit(config, run["data"], objective["group"], f"{path}.objective.group", fail)
+    if _is_searched(objective):
+        grid, metric = objective["weight"]["grid"], objective["weight"]["metric"]
+        if grid != sorted(grid):
+            fail(f"{path}.objective.weight.grid", f"expected ascending weights, found {grid}")
+        if parse_metric(metric).of_layers:
+            fail(f"{path}.objective.weight.metric", f"expected a metric of the outputs, found {metric}, which is one of layers")
 
 
 def _check_initialisation(config: Mapping[str, Any], name: str, fail: Callable[[str, str], None]) -> None:

@@ -29,6 +29,7 @@ def train_run(
     snapshots: Path | None = None,
     source: Path | None = None,
     published: Path | None = None,
+    search: Path | None = None,
     device: str = "auto",
     checkpoints: Path,
 ) -> dict[str, Any]:
@@ -47,6 +48,8 @@ def train_run(
         snapshots: output, the weights after the epochs in `training.snapshots`; empty where there are none. None writes none.
         source: weights of the run that `initialisation.from` names: its trunk is taken over, the head starts anew.
         published: pretrained weights, as `geed.models.published.convert` writes them, that the network starts from.
+        search: result of the search for the weight of the run's objective, with the network of the search's seed beside it,
+            in the folder of the same name; this seed's network is taken from there.
         device: "auto", "cpu" or "cuda".
         checkpoints: folder of the side checkpoints.
 
@@ -57,6 +60,13 @@ def train_run(
     Raises:
         GeedError: data or weights that are damaged or do not fit, no such device, or a training that diverges.
     """
+    if search is not None:
+        found = files.read_json(search)
+        if found["seed"] == seed:
+            for output in (weights, history, snapshots):
+                files.copy(search.with_suffix("") / output.name, output)
+            return {"weight": found["weight"], "trained_by": str(search)}
+        run = with_weight(run, found["weight"])
     device = devices.choose(device)
     train, validation = store.read(data, "train"), store.read(data, "validation")
     deviation, mean = torch.std_mean(train.images.double(), dim=(0, 2, 3))
@@ -113,3 +123,8 @@ def train_run(
         "resumed_from_epoch": result.resumed_from_epoch,
         "kept_epoch": result.kept_epoch,
     }
+
+
+def with_weight(run: Mapping[str, Any], weight: float) -> dict[str, Any]:
+    """The settings of a run with this weight of its regulariser."""
+    return {**run, "objective": {**run["objective"], "weight": weight}}
