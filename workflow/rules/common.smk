@@ -28,6 +28,7 @@ PLAN = load_plan()
 # Not a parameter of the rules: where a checksummed file was fetched from changes no result, so it must not rerun one.
 mirrors.use(PLAN.mirror)
 
+
 def one_run_at_a_time():
     """Called when jobs are about to start, by the process that starts them."""
     try:
