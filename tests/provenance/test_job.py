@@ -1,12 +1,13 @@
 """The frame of a job: record written when whole, one sentence when the input is bad, nothing half-written."""
 
+import os
 import sys
 from types import SimpleNamespace
 
 import pytest
 
 from geed.errors import GeedError
-from geed.files import read_json, sha256
+from geed.files import read_json, sha256, write_json
 from geed.provenance.job import job
 
 
@@ -75,3 +76,48 @@ def test_the_screen_is_given_back(snakemake, tmp_path, capfd):
     print("after")
     sys.stdout.flush()
     assert "after" in capfd.readouterr().out
+
+
+def test_an_input_that_is_not_what_its_job_wrote_is_refused_before_it_is_read(snakemake, tmp_path, capfd):
+    write_json("in.record.json", {"outputs": {"in.txt": sha256("in.txt"), "other.txt": "0" * 64}})
+    with job(snakemake):
+        (tmp_path / "out.txt").write_text("output")
+    (tmp_path / "in.txt").write_text("inqut")
+    with pytest.raises(SystemExit), job(snakemake):
+        pytest.fail("the body ran")
+    sentence = capfd.readouterr().err.splitlines()[-1]
+    assert sentence.startswith("geed: train plain 0: in.txt: expected sha256 ") and sentence.endswith("delete it, and run again")
+
+
+@pytest.mark.parametrize("record", ["[]", "{}", "{"])
+def test_a_damaged_record_beside_an_input_is_refused(snakemake, tmp_path, capfd, record):
+    (tmp_path / "in.record.json").write_text(record)
+    with pytest.raises(SystemExit), job(snakemake):
+        pytest.fail("the body ran")
+    assert capfd.readouterr().err.startswith("geed: train plain 0: in.record.json: expected ")
+
+
+def test_a_vanished_input_is_named(snakemake, tmp_path, capfd):
+    (tmp_path / "in.txt").unlink()
+    with pytest.raises(SystemExit), job(snakemake):
+        pytest.fail("the body ran")
+    assert capfd.readouterr().err.startswith("geed: train plain 0: in.txt: expected this input, found no such file; ")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_log_on_a_full_disk_hides_nothing(snakemake, capfd):
+    def body():
+        print("words " * 10_000)
+        raise GeedError("results: no space left")
+
+    snakemake.log = ["/dev/full"]
+    with pytest.raises(SystemExit), job(snakemake):
+        body()
+    assert capfd.readouterr().err == "geed: train plain 0: results: no space left\n"
+
+
+def test_a_log_that_cannot_be_opened_is_named(snakemake, tmp_path, capfd):
+    (tmp_path / "logs").write_text("in the way")
+    with pytest.raises(SystemExit), job(snakemake):
+        pytest.fail("the body ran")
+    assert capfd.readouterr().err.startswith("geed: logs/train.log: the job's log cannot be written: ")

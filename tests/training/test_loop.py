@@ -1,11 +1,11 @@
 """The loop learns, repeats itself to the bit, and goes on after a kill as if nothing had happened."""
 
+import hashlib
 import math
 
 import pytest
 import torch
 
-from geed import files
 from geed.data.imageset import ImageSet
 from geed.errors import GeedError
 from geed.models import weights
@@ -95,7 +95,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(objective, architecture, tr
     assert bytes_of(resumed) == bytes_of(whole)
     assert found.history.equals(expected.history)
     assert all(torch.equal(found.snapshots[2][name], tensor) for name, tensor in expected.snapshots[2].items())
-    assert not file.exists()
+    assert file.exists()  # whoever saves the outcome removes it afterwards
 
 
 def test_checkpoints_are_written_no_more_often_than_asked(train, tmp_path):
@@ -116,10 +116,17 @@ def test_checkpoints_are_written_no_more_often_than_asked(train, tmp_path):
 def test_a_damaged_checkpoint_costs_time_only(train, tmp_path, capsys):
     whole, again, file = network(), network(), tmp_path / "side.pt"
     fit(whole, train, None, run(epochs=2), ("test", 0))
-    for damage in (b"", b"not a checkpoint"):
-        file.write_bytes(damage)
+    checkpoints.save(file, {"epoch": 1, "model": {"weight": torch.ones(3)}})
+    saved = file.read_bytes()
+    flipped = bytearray(saved)
+    flipped[len(saved) // 2] ^= 1
+    for damaged in (b"", b"not a checkpoint", saved[:-1], bytes(flipped)):
+        file.write_bytes(damaged)
         assert checkpoints.load(file) is None
-    assert "unreadable checkpoint, starting over" in capsys.readouterr().out
+        assert capsys.readouterr().out.endswith("this side checkpoint is damaged and is not used: training starts over\n")
+    file.write_bytes(saved)
+    assert checkpoints.load(file)["model"]["weight"].tolist() == [1, 1, 1]
+    file.write_bytes(damaged)
     assert fit(again, train, None, run(epochs=2), ("test", 0), checkpoint=file).resumed_from_epoch == 0
     assert bytes_of(again) == bytes_of(whole)
 
@@ -132,9 +139,13 @@ def test_a_checkpoint_that_would_run_code_is_never_unpickled(tmp_path):
             return (open, (str(tmp_path / "exploded"), "w"))
 
     file = tmp_path / "side.pt"
-    file.write_bytes(pickle.dumps(Bomb()))
-    assert checkpoints.load(file) is None
-    assert not (tmp_path / "exploded").exists()
+    checkpoints.save(file, {"bomb": Bomb()})
+    for bomb in (pickle.dumps(Bomb()), hashlib.sha256(pickle.dumps(Bomb())).digest() + pickle.dumps(Bomb()), file.read_bytes()):
+        file.write_bytes(bomb)
+        assert checkpoints.load(file) is None
+        assert not (tmp_path / "exploded").exists()
+    pickle.loads(pickle.dumps(Bomb())).close()
+    assert (tmp_path / "exploded").exists(), "the bomb works where it is not refused"
 
 
 def test_checkpoint_names_depend_on_every_setting(tmp_path):
@@ -240,10 +251,9 @@ def test_checkpoint_file_loads_without_pickle_code(train, tmp_path):
     file = tmp_path / "side.pt"
     with pytest.raises(Killed):
         fit(network(), train, None, run(), ("test", 0), checkpoint=file, seconds_between_checkpoints=0, progress=killer(2))
-    content = torch.load(file, weights_only=True)
+    content = checkpoints.load(file)
     assert content["epoch"] == 2
     assert [row["epoch"] for row in content["history"]] == [1, 2]
-    assert files.sha256(file)
 
 
 INVARIANCE = {"kind": "invariance", "group": "rotations:4", "distance": "logit", "weight": 1.0}

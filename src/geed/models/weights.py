@@ -124,7 +124,7 @@ def _epochs(names: list[str]) -> list[int]:
 
 
 def _write(tensors: dict[str, Tensor], model: Network, path: str | Path) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save as serialised
 
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
@@ -132,7 +132,8 @@ def _write(tensors: dict[str, Tensor], model: Network, path: str | Path) -> None
     # one metadata key: several are written in an order that varies from run to run
     metadata = {"spec": json.dumps(model.spec, sort_keys=True, allow_nan=False)}
     with files.atomic(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
+        # written by Python, because safetensors' own writer reports a full disk as an error of its format
+        temporary.write_bytes(serialised({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=metadata))
 
 
 def _open(path: str | Path) -> "safe_open":

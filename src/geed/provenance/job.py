@@ -1,6 +1,7 @@
 """The frame of every job script: its log, its one-sentence errors, and its record."""
 
 import contextlib
+import io
 import os
 import platform
 import resource
@@ -8,14 +9,14 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from geed.allocator import keep_freed_memory
 from geed.errors import GeedError
-from geed.files import sha256, write_json
+from geed.files import read_json, sha256, write_json
 from geed.provenance.running import end_with_run
 
 _PACKAGES = (
@@ -49,8 +50,7 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     Yields:
         A mapping for what the body measured about itself (accuracy, images per second, device, …).
     """
-    started, clock = time.time(), time.perf_counter()
-    starting = _seconds_since_process_start()
+    started, starting = time.time(), _seconds_since_process_start()
     label = f"{snakemake.rule} {' '.join(str(value) for value in snakemake.wildcards)}".strip()
     threads = snakemake.threads
     _limit_threads(threads)
@@ -59,9 +59,11 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     measured: dict[str, Any] = {}
     with _logged(snakemake.log[0]) as screen:
         try:
+            inputs = _inputs(snakemake.input)
+            clock = time.perf_counter()
             yield measured
             wall = time.perf_counter() - clock
-            write_json(snakemake.output.record, _record(snakemake, measured, started, starting, wall))
+            write_json(snakemake.output.record, _record(snakemake, inputs, measured, started, starting, wall))
         except GeedError as error:
             print(f"geed: {error}", flush=True)
             screen(f"geed: {label}: {error}")
@@ -80,13 +82,44 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
         os._exit(0)
 
 
-def _record(snakemake: Any, measured: dict[str, Any], started: float, starting: float, wall: float) -> dict[str, Any]:
+def _inputs(paths: Iterable[str]) -> dict[str, str]:
+    """The hashes of a job's inputs, compared with those in the records of the jobs that made them.
+
+    Formats without checksums (safetensors, CSV) would let a flipped bit pass into a result.
+
+    Raises:
+        GeedError: an input is not there, or is not what its job wrote.
+    """
+    hashes = {}
+    for path in sorted(set(paths)):
+        if not os.path.exists(path):
+            raise GeedError(f"{path}: expected this input, found no such file; if it vanished during the run, run again")
+        if os.path.isfile(path):
+            hashes[path] = sha256(path)
+    for folder in sorted({os.path.dirname(path) for path in hashes}):
+        for record in sorted(Path(folder).glob("*.record.json")):
+            written = read_json(record)
+            written = written.get("outputs") if isinstance(written, dict) else None
+            if not isinstance(written, dict):
+                raise GeedError(f"{record}: expected the record of a job, found something else; delete it, and run again")
+            for path, expected in written.items():
+                if hashes.get(path, expected) != expected:
+                    raise GeedError(
+                        f"{path}: expected sha256 {expected}, as its job recorded, found {hashes[path]}: "
+                        "it was damaged or edited; delete it, and run again"
+                    )
+    return hashes
+
+
+def _record(
+    snakemake: Any, inputs: dict[str, str], measured: dict[str, Any], started: float, starting: float, wall: float
+) -> dict[str, Any]:
     outputs = [path for path in snakemake.output if path != snakemake.output.record]
     return {
         "rule": snakemake.rule,
         "wildcards": {key: str(value) for key, value in snakemake.wildcards.items()},
         "params": _plain(dict(snakemake.params.items())),
-        "inputs": {path: sha256(path) for path in sorted(set(snakemake.input)) if os.path.isfile(path)},
+        "inputs": inputs,
         "outputs": {path: sha256(path) for path in sorted(outputs)},
         # What the script calls its files: with the parameters, all that it takes to run the job again.
         "names": {
@@ -154,15 +187,29 @@ def _seconds_since_process_start() -> float:
         return 0.0
 
 
+class _Log(io.FileIO):
+    """A log on a full disk loses words, and does not fail the job, nor hide the sentence that says why it failed."""
+
+    def write(self, data: Any) -> int:
+        with contextlib.suppress(OSError):
+            return super().write(data)
+        return len(data)
+
+
 @contextlib.contextmanager
 def _logged(log: str) -> Iterator[Any]:
     """Send standard output and error to the log; yields a function that prints a line on the real screen."""
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
+    try:
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+        file = _Log(log, "w")
+    except OSError as error:
+        print(f"geed: {log}: the job's log cannot be written: {error.strerror}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from None
     saved_out, saved_err = os.dup(1), os.dup(2)
     # Python's streams and the descriptors below them: warnings of compiled code go to the log too.
-    with open(log, "w", encoding="utf-8", buffering=1) as stream:
+    with io.TextIOWrapper(io.BufferedWriter(file), encoding="utf-8", line_buffering=True) as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
         try:

@@ -42,7 +42,7 @@ def record_orbit(
     Raises:
         GeedError: data or weights that are damaged or do not fit, no such image, or a network without convolutional layers.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as serialised
 
     images, group = store.read(data, "test"), groups.parse(settings["group"])
     index = settings["image"]
@@ -89,11 +89,8 @@ def record_orbit(
     }
     with files.atomic(output) as temporary:
         # One metadata key: the order of several would vary from run to run.
-        save_file(
-            {name: array.contiguous() for name, array in arrays.items()},
-            temporary,
-            metadata={"geed": json.dumps(about, sort_keys=True)},
-        )
+        metadata = {"geed": json.dumps(about, sort_keys=True)}
+        temporary.write_bytes(serialised({name: array.contiguous() for name, array in arrays.items()}, metadata=metadata))
     return {"images": about["n_images"], "elements": group.order}
 
 

@@ -87,9 +87,11 @@ def train_run(
         model.take(published)
     objective = run["objective"] if isinstance(run["objective"], str) else run["objective"]["kind"]
     epochs = 0 if objective == "none" else run["training"]["epochs"]
+    checkpoint = None
     if epochs:
         settings = {"run": run, "study": study, "seed": seed, "device": device, "data": files.sha256(data)}
         settings["source"] = None if source is None else files.sha256(source)
+        checkpoint = side.path(checkpoints, settings)
         with bar(epochs, f"{run['name']}, seed {seed}", unit="epochs") as drawn:
             result = fit(
                 model,
@@ -98,7 +100,7 @@ def train_run(
                 run,
                 (study, seed),
                 device=device,
-                checkpoint=side.path(checkpoints, settings),
+                checkpoint=checkpoint,
                 progress=lambda epoch: drawn.update(epoch - drawn.n),
             )
     else:
@@ -114,6 +116,8 @@ def train_run(
     files.write_table(history, result.history)
     if snapshots is not None:
         save_snapshots(model, result.snapshots, snapshots)
+    if checkpoint is not None:  # not before: a full disk must not cost the training
+        checkpoint.unlink(missing_ok=True)
     return {
         "parameters": parameter_count(model),
         "epochs": epochs,

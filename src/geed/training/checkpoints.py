@@ -1,11 +1,12 @@
 """Side checkpoints: a killed training goes on where it was, and ends with the bytes of one that was never killed.
 
-The file lies beside the results, not among them, and is removed when training ends. Its name is a hash of everything that
+The file lies beside the results, not among them, and is removed once they are written. Its name is a hash of everything that
 decides the outcome, the training code included, so a checkpoint of other settings is never taken up. Random streams are keyed
 by epoch, so none of their state is kept.
 """
 
 import hashlib
+import io
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +15,10 @@ from typing import Any
 import torch
 
 from geed import files, models
+from geed.errors import GeedError
 
 SECONDS_BETWEEN = 30.0
+_DIGEST = hashlib.sha256().digest_size
 
 
 def path(folder: str | Path, settings: Mapping[str, Any]) -> Path:
@@ -32,17 +35,26 @@ def path(folder: str | Path, settings: Mapping[str, Any]) -> Path:
 
 
 def save(file: Path, content: Mapping[str, Any]) -> None:
-    """Write tensors and plain data, atomically."""
+    """Write tensors and plain data behind their SHA-256, atomically."""
+    stream = io.BytesIO()
+    torch.save(dict(content), stream)
     with files.atomic(file) as temporary:
-        torch.save(dict(content), temporary)
+        temporary.write_bytes(hashlib.sha256(stream.getbuffer()).digest() + stream.getbuffer())
 
 
 def load(file: Path) -> dict[str, Any] | None:
-    """What `save` wrote; None where there is nothing, or nothing readable: training then starts over and loses only time."""
+    """What `save` wrote; None where there is nothing, or nothing whole: training then starts over and loses only time."""
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        content = file.read_bytes()
     except FileNotFoundError:
         return None
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError):
-        print(f"{file}: unreadable checkpoint, starting over", flush=True)
+    except OSError as error:
+        raise GeedError(f"{file}: the side checkpoint cannot be read: {error.strerror}") from error
+    if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
+        print(f"geed: {file}: this side checkpoint is damaged and is not used: training starts over", flush=True)
+        return None
+    try:
+        return torch.load(io.BytesIO(content[_DIGEST:]), map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError):
+        print(f"geed: {file}: this is no side checkpoint of ours and is not used: training starts over", flush=True)
         return None

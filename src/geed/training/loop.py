@@ -80,7 +80,7 @@ def fit(
             default "adamw", "one_cycle", "last"), `objective`, `augmentation`, `name`.
         names: the random stream, e.g. (study, seed): runs that share it share batch order and augmentation draws.
         device: where to train.
-        checkpoint: side checkpoint; taken up if it is there, removed at the end.
+        checkpoint: side checkpoint; taken up if it is there. Whoever has saved the outcome removes it.
         seconds_between_checkpoints: at the end of an epoch, a checkpoint is written when the last one is older than this.
         progress: called after every epoch with its number.
 
@@ -166,8 +166,6 @@ def fit(
         weights.restore(model, best["model"], "the epoch of the best validation accuracy")
         result.kept_epoch = best["epoch"]
     model.eval()
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     return result
 
 
