@@ -1,5 +1,6 @@
 """Reading a study's config: overlay, schema, defaults. Every mistake becomes one sentence with the key's path."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ _TYPES = {
 }
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
+class _UniqueKeyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """YAML that refuses a key given twice, which plain YAML silently overwrites."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
@@ -90,12 +91,27 @@ def validate(config: Mapping[str, Any], schema: Mapping[str, Any], origin: Mappi
     Raises:
         GeedError: the first mistake, in one sentence: file, key path, what was expected, what was found, the nearest valid name.
     """
+    _check_plain(config, (), origin or {})
     errors = list(Draft202012Validator(schema).iter_errors(config))
     if errors:
         # An unknown key explains a missing one, so it is named first; else the first in the order of the file.
         errors.sort(key=lambda error: (error.validator != "additionalProperties", len(error.absolute_path)))
         raise GeedError(_sentence(errors[0], origin or {}))
     return _filled(dict(config), schema, schema)
+
+
+def _check_plain(value: Any, path: tuple[str, ...], origin: Mapping[str, str]) -> None:
+    """Refuse what YAML can say and a schema lets pass: keys that are no text, NaN and infinity."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            if not isinstance(key, str):
+                raise GeedError(f"{place((*path, str(key)), origin)}: expected text as a key, found {_kind(key)}; quote it")
+            _check_plain(entry, (*path, key), origin)
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            _check_plain(entry, (*path, str(index)), origin)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise GeedError(f"{place(path, origin)}: expected a finite number, found {value}")
 
 
 def place(path: Sequence[str], origin: Mapping[str, str]) -> str:
