@@ -43,7 +43,7 @@ TARGETS = torch.tensor([0, 1, 2, 1])
 
 
 @pytest.mark.parametrize("steps", [1, 5])
-@pytest.mark.parametrize("baseline", [0.0, 0.5])
+@pytest.mark.parametrize("baseline", [0.0, 0.5, torch.linspace(0, 1, 72, dtype=torch.float64).view(1, 2, 6, 6)])
 def test_exact_on_a_linear_network_for_any_number_of_steps(steps, baseline):
     model, x = linear(channels=2), images(channels=2)
     expected = (x - baseline) * model[1].weight[TARGETS].view(4, 2, 6, 6)

@@ -28,7 +28,7 @@ KEPT = 0.9  # of the map's maximum: what lies below is dropped
 
 
 def integrated_gradients(
-    model: nn.Module, images: Tensor, targets: Tensor, steps: int = STEPS, baseline: float = BASELINE
+    model: nn.Module, images: Tensor, targets: Tensor, steps: int = STEPS, baseline: float | Tensor = BASELINE
 ) -> Tensor:
     """Attributions (N, C, H, W) of each image's target logit, by the midpoint rule on the straight path from the baseline.
 
@@ -40,7 +40,7 @@ def integrated_gradients(
         images: (N, C, H, W), real.
         targets: (N,) class indices.
         steps: points on the path, at least 1.
-        baseline: pixel value, the same everywhere, from which the path starts.
+        baseline: where the path starts: a pixel value, the same everywhere, or an image that broadcasts to (N, C, H, W).
 
     Raises:
         GeedError: a target is not among the model's classes, or the gradients are not finite.
@@ -71,11 +71,15 @@ def saliency_maps(model: nn.Module, images: Tensor, targets: Tensor, steps: int 
         GeedError: as `integrated_gradients` does.
     """
     magnitudes = integrated_gradients(model, images, targets, steps, baseline).abs().sum(dim=1)
-    kept = magnitudes * (magnitudes >= KEPT * magnitudes.amax(dim=(-2, -1), keepdim=True))
-    weights = torch.exp(-0.5 * torch.arange(-1, 2, dtype=kept.dtype, device=kept.device) ** 2)
+    return smoothed(magnitudes * (magnitudes >= KEPT * magnitudes.amax(dim=(-2, -1), keepdim=True)))
+
+
+def smoothed(maps: Tensor) -> Tensor:
+    """Maps (N, H, W), smoothed with a 3 x 3 Gaussian of standard deviation 1."""
+    weights = torch.exp(-0.5 * torch.arange(-1, 2, dtype=maps.dtype, device=maps.device) ** 2)
     kernel = torch.outer(weights, weights) / weights.sum() ** 2
     # Periodic borders: of the usual ones they alone commute with quarter turns, reflections and cyclic shifts alike.
-    bordered = functional.pad(kept[:, None], (1, 1, 1, 1), mode="circular")
+    bordered = functional.pad(maps[:, None], (1, 1, 1, 1), mode="circular")
     return functional.conv2d(bordered, kernel[None, None])[:, 0]
 
 
