@@ -16,9 +16,6 @@ configfile: "config.yaml"
 container: "docker://python:3.11-slim"
 
 
-report: "workflow/report/workflow.rst"
-
-
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/weights.smk"
@@ -26,6 +23,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
 
 
 onstart:
@@ -41,5 +39,7 @@ rule all:
     input:
         rules.claims_table.output,
         all_figures(),
+        rules.report.output,
+        rules.crate.output,
     log:
         "logs/{}/all.log".format(PLAN.study),

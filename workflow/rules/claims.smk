@@ -7,18 +7,8 @@ rule claim:
         tables=claim_inputs,
         code=code("claim.py"),
     output:
-        result=report(
-            f"{RESULTS}/claims/{{claim}}.json",
-            caption="../report/claim.rst",
-            category="2 Verdicts",
-            labels={"claim": "{claim}", "file": "verdict"},
-        ),
-        parts=report(
-            f"{RESULTS}/claims/{{claim}}.csv",
-            caption="../report/parts.rst",
-            category="2 Verdicts",
-            labels={"claim": "{claim}", "file": "parts"},
-        ),
+        result=f"{RESULTS}/claims/{{claim}}.json",
+        parts=f"{RESULTS}/claims/{{claim}}.csv",
         record=f"{RESULTS}/claims/{{claim}}.record.json",
     log:
         f"{LOGS}/claims/{{claim}}.log",
@@ -37,12 +27,6 @@ rule claims_table:
         results=expand(f"{RESULTS}/claims/{{claim}}.json", claim=PLAN.claims),
         code=code("claims_table.py"),
     output:
-        html=report(
-            f"{RESULTS}/claims.html",
-            caption="../report/claims.rst",
-            category="1 Claims",
-            labels={"table": "all verdicts"},
-        ),
         csv=f"{RESULTS}/claims.csv",
         markdown=f"{RESULTS}/claims.md",
         json=f"{RESULTS}/claims.json",

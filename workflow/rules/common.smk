@@ -210,3 +210,23 @@ def all_figures():
     others = {"overview": PLAN.overview, "corruptions": PLAN.corrupted_sets}
     names = [name for name, shown in others.items() if shown] + names
     return expand(f"{FIGURES}/{{name}}.png", name=names)
+
+
+def study_shown():
+    """What the page shows, as geed.report.content.Study takes it; not where files were fetched from, which changes no result."""
+    figures = {claim: claim_figures(claim) for claim in PLAN.claims}
+    of_claims = [path for paths in figures.values() for path in paths]
+    settings = vars(PLAN) | {"seeds": list(PLAN.seeds)}
+    return {
+        "name": PLAN.study,
+        "plan": {
+            key: value
+            for key, value in settings.items()
+            if key not in ("mirror", "claim_runs")
+        },
+        "claims": figures,
+        "pictures": [path for path in all_figures() if path not in of_claims],
+        "results": RESULTS,
+        "sources": [SOURCES, "results/weights", FIGURES],
+        "logs": [LOGS, "logs/sources", "logs/weights"],
+    }

@@ -7,12 +7,7 @@ rule figure:
         code=code("figure.py"),
     output:
         pdf=f"{FIGURES}/{{figure}}.pdf",
-        png=report(
-            f"{FIGURES}/{{figure}}.png",
-            caption="../report/figure.rst",
-            category="3 Figures",
-            labels={"figure": "{figure}"},
-        ),
+        png=f"{FIGURES}/{{figure}}.png",
         record=f"{FIGURES}/{{figure}}.record.json",
     log:
         f"{LOGS}/figures/{{figure}}.log",
@@ -26,12 +21,7 @@ rule contact_sheet:
         code=code("contact_sheet.py"),
     output:
         pdf=f"{FIGURES}/corruptions.pdf",
-        png=report(
-            f"{FIGURES}/corruptions.png",
-            caption="../report/corruptions.rst",
-            category="3 Figures",
-            labels={"figure": "corruptions"},
-        ),
+        png=f"{FIGURES}/corruptions.png",
         record=f"{FIGURES}/corruptions.record.json",
     log:
         f"{LOGS}/figures/corruptions.log",

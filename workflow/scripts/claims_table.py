@@ -9,7 +9,6 @@ with job(snakemake):
     write_tables(
         [Path(path) for path in snakemake.input.results],
         csv=Path(snakemake.output.csv),
-        html=Path(snakemake.output.html),
         markdown=Path(snakemake.output.markdown),
         json=Path(snakemake.output.json),
     )

@@ -5,8 +5,8 @@ from pathlib import Path
 from geed.figures.contact_sheet import draw
 from geed.provenance.job import job
 
-with job(snakemake):
-    draw(
+with job(snakemake) as measured:
+    measured |= draw(
         Path(snakemake.input.data),
         Path(snakemake.input.corrupted),
         Path(snakemake.output.pdf),

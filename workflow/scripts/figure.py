@@ -5,8 +5,8 @@ from pathlib import Path
 from geed.figures.draw import draw
 from geed.provenance.job import job
 
-with job(snakemake):
-    draw(
+with job(snakemake) as measured:
+    measured |= draw(
         snakemake.wildcards.figure,
         inputs={name: Path(path) for name, path in snakemake.input.items() if name != "code"},
         pdf=Path(snakemake.output.pdf),

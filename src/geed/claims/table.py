@@ -1,7 +1,6 @@
 """The table of verdicts: one row per claim."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,6 @@ from geed.claims.names import FIGURES
 from geed.files import atomic, read_json, write_json, write_table
 
 _RESULT = ["verdict", "estimate", "ci_low", "ci_high", "n_seeds", "estimate_name", "statement", "scale"]
-# Colours of Okabe and Ito, darkened for text; the word says it too.
-_CSS = """<style>
-body { font: 15px sans-serif; margin: 2em } table { border-collapse: collapse }
-code { font-size: 13px } span { font-weight: bold }
-th, td { text-align: left; vertical-align: top; padding: .4em .8em; border-bottom: 1px solid #ccc }
-.reproduced { color: #007a5a } .contradicted { color: #b04a00 } .partly { color: #0072b2 } .inconclusive, .missing { color: #666 }
-</style>"""
 COLUMNS = ["claim", *_RESULT, "figure", "command"]
 
 
@@ -64,26 +56,6 @@ def markdown(frame: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def html(frame: pd.DataFrame) -> str:
-    """The table as a page that needs nothing else, for the report."""
-    header = ("claim", "verdict", "estimate with its interval", "seeds", "figure", "rebuild")
-    rows = [
-        (
-            f"<b>{row['claim']}</b> {_words(row['statement'])}",
-            f'<span class="{row["verdict"]}">{row["verdict"]}</span>',
-            escape(_estimate(row, with_name=True)),
-            _count(row),
-            _words(row["figure"], "–"),
-            f"<code>{escape(row['command'])}</code>",
-        )
-        for row in frame.to_dict("records")
-    ]
-    head = "".join(f"<th>{name}</th>" for name in header)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>\n" for row in rows)
-    start = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Claims</title>{_CSS}'
-    return f"{start}<table><tr>{head}</tr>\n{body}</table></html>\n"
-
-
 def text(frame: pd.DataFrame) -> str:
     """The table for a terminal."""
     header = ("claim", "verdict", "estimate", "seeds", "figure")
@@ -95,8 +67,8 @@ def text(frame: pd.DataFrame) -> str:
     )
 
 
-def write_tables(results: Sequence[Path], *, csv: Path, markdown: Path, html: Path, json: Path) -> None:
-    """Gather results and write the table as CSV, Markdown, HTML and whole as JSON; a file that is not there is a missing claim.
+def write_tables(results: Sequence[Path], *, csv: Path, markdown: Path, json: Path) -> None:
+    """Gather results and write the table as CSV and Markdown, and whole as JSON; a file that is not there is a missing claim.
 
     Raises:
         GeedError: a result is damaged, or a table cannot be written.
@@ -104,18 +76,17 @@ def write_tables(results: Sequence[Path], *, csv: Path, markdown: Path, html: Pa
     found = [read_json(path) for path in results if Path(path).exists()]
     frame = collect(found, expected=[Path(path).stem for path in results])
     write_table(csv, frame)
-    for path, page in ((markdown, _markdown(frame)), (html, _html(frame))):
-        with atomic(path) as temporary:
-            temporary.write_text(page, encoding="utf-8")
+    with atomic(markdown) as temporary:
+        temporary.write_text(_markdown(frame), encoding="utf-8")
     write_json(json, found)
 
 
-_markdown, _html = markdown, html
+_markdown = markdown
 
 
 def _words(value: object, otherwise: str = "") -> str:
-    """Text as it stands in a page; a missing cell is None or NaN."""
-    return escape(value) if isinstance(value, str) else otherwise
+    """Text as it stands in a table; a missing cell is None or NaN."""
+    return value if isinstance(value, str) else otherwise
 
 
 def _estimate(row: Mapping[str, Any], *, with_name: bool = False) -> str:

@@ -23,7 +23,7 @@ _LABEL = 2.6  # beside a row, in picture widths
 
 def draw(
     prepared: str | Path, corrupted: str | Path, pdf: str | Path | None, png: str | Path | None, image: int | None = None
-) -> None:
+) -> dict[str, str]:
     """Draw the sheet of one image of a prepared set's test split and write it as PDF and PNG.
 
     Args:
@@ -32,6 +32,9 @@ def draw(
         pdf: output, or None.
         png: output, 300 dots an inch, or None.
         image: which image, by its position in the split; None takes the one with the most contrast.
+
+    Returns:
+        Its `title` and `caption`.
 
     Raises:
         GeedError: an input is absent or damaged, there is no such image, or an output cannot be written.
@@ -47,7 +50,7 @@ def draw(
         for name in names
     }
     with style.context():
-        style.save(figure(clean.images[image].numpy(), rows, severities, clean.name), pdf, png)
+        return style.save(figure(clean.images[image].numpy(), rows, severities, clean.name), pdf, png)
 
 
 def figure(clean: np.ndarray, corrupted: Mapping[str, np.ndarray], severities: list[int], name: str) -> "Figure":

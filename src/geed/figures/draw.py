@@ -18,7 +18,7 @@ CLAIM_FIGURES = {
 }
 
 
-def draw(name: str, inputs: Mapping[str, Path], pdf: Path, png: Path) -> None:
+def draw(name: str, inputs: Mapping[str, Path], pdf: Path, png: Path) -> dict[str, str]:
     """Draw one figure and write it as PDF and PNG; equal inputs give equal bytes.
 
     Args:
@@ -26,6 +26,9 @@ def draw(name: str, inputs: Mapping[str, Path], pdf: Path, png: Path) -> None:
         inputs: `result` and `parts` of the claim, or `activations` for the overview.
         pdf: output, with embedded TrueType fonts.
         png: output, 300 dots an inch.
+
+    Returns:
+        Its `title` and `caption`.
 
     Raises:
         GeedError: no such figure, an input is absent, damaged or has nothing to draw, or an output cannot be written.
@@ -41,4 +44,4 @@ def draw(name: str, inputs: Mapping[str, Path], pdf: Path, png: Path) -> None:
             drawing = overview.figure(*overview.read(inputs["activations"]))
         else:
             drawing = CLAIM_FIGURES[name].figure(*tables.read(inputs["result"], inputs["parts"]))
-        style.save(drawing, pdf, png)
+        return style.save(drawing, pdf, png)

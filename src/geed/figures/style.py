@@ -129,11 +129,15 @@ def new(width: float, height: float) -> "Figure":
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.02)
+    figure.words = {}
     return figure
 
 
-def save(figure: "Figure", pdf: str | Path | None, png: str | Path | None) -> None:
+def save(figure: "Figure", pdf: str | Path | None, png: str | Path | None) -> dict[str, str]:
     """Write a figure as PDF and as PNG (300 dots an inch), whole or not at all; no dates, so equal figures have equal bytes.
+
+    Returns:
+        The `title` and `caption` that `finish` gave it: what a page says in place of the picture, and below it.
 
     Raises:
         GeedError: a file cannot be written.
@@ -144,6 +148,7 @@ def save(figure: "Figure", pdf: str | Path | None, png: str | Path | None) -> No
     if png is not None:
         with atomic(png) as temporary:
             figure.savefig(temporary, format="png", metadata={"Software": None})
+    return figure.words
 
 
 def key(looks: Iterable[Role | str], *, lines: bool = True) -> list[Any]:
@@ -229,6 +234,7 @@ def finish(figure: "Figure", title: str, caption: str, handles: Sequence[Any] = 
         caption: what is plotted, over what the intervals are, how many seeds and images; wrapped to the width.
         handles: legend entries, set in as many rows as they need.
     """
+    figure.words = {"title": title, "caption": caption}
     width, height = figure.get_size_inches()
     inset = 0.06
     gap = 0.07

@@ -1,0 +1,258 @@
+"""What the page of a study shows, gathered from results and records. Reads files, decides nothing."""
+
+import base64
+import csv
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geed.claims.table import command
+from geed.claims.verdicts import VERDICTS
+from geed.errors import GeedError
+from geed.files import read_json
+from geed.provenance.history import SUFFIX, History, Record
+from geed.report import graph, words
+
+ROWS = 2000  # of a table on the page; longer ones are read from their file
+# What the page shows of a claim's result in places of their own; the rest is listed as it is.
+_SHOWN = {
+    *("id", "paper", "statement", "reported", "test", "estimate", "ci_low", "ci_high", "estimate_name", "confidence", "intervals"),
+    *("n_seeds", "n_images", "thresholds", "verdict", "part_verdicts", "notes", "sensitivity", "floor", "null", "accuracies"),
+    *("parts", "evidence", "scale"),
+}
+_LAST_LINES = 40
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study and where its files are; all paths relative to the working folder, as in the records.
+
+    Attributes:
+        name: of the study.
+        plan: its settings, whole.
+        claims: claim -> the pictures (.png) of its figures.
+        pictures: the pictures that belong to no claim.
+        results: folder of its results.
+        sources: further folders that hold files which its jobs read or made.
+        logs: folders of its jobs' logs.
+    """
+
+    name: str
+    plan: Mapping[str, Any]
+    claims: Mapping[str, list[str]]
+    pictures: list[str]
+    results: str
+    sources: list[str]
+    logs: list[str]
+
+    def result(self, claim: str, suffix: str = ".json") -> str:
+        """Path of a claim's verdict, or of its parts."""
+        return f"{self.results}/claims/{claim}{suffix}"
+
+    def targets(self) -> list[str]:
+        """Everything that the page shows."""
+        results = [self.result(claim, suffix) for claim in self.claims for suffix in (".json", ".csv")]
+        return [*results, f"{self.results}/claims.json", *(name for names in self.claims.values() for name in names), *self.pictures]
+
+    def history(self) -> History:
+        """The records of the jobs on which what the page shows rests."""
+        return History(History.read([self.results, *self.sources]).ancestry(self.targets()))
+
+
+def gather(study: Study) -> dict[str, Any]:
+    """Everything for the template.
+
+    Raises:
+        GeedError: a result, a record or a picture is damaged.
+    """
+    history = study.history()
+    order = graph.order(graph.rules(history))
+    claims = [_claim(study, history, claim, order) for claim in study.claims]
+    verdicts = [claim["verdict"] for claim in claims]
+    return {
+        "study": study,
+        "claims": claims,
+        "counts": [(verdict, verdicts.count(verdict)) for verdict in (*VERDICTS, "missing") if verdict in verdicts],
+        "failures": [] if all(claim["whole"] for claim in claims) else failures(study.logs),
+        "pictures": [picture(history, path) for path in study.pictures],
+        "networks": networks(study.plan, history.records),
+        "stages": stages(history.records, order),
+        "jobs": [_job(path, record) for path, record in history.records.items()],
+        "environment": environment(history.records),
+        "history": history,
+    }
+
+
+def _claim(study: Study, history: History, claim: str, order: list[str]) -> dict[str, Any]:
+    path = study.result(claim)
+    found = {"id": claim, "path": path, "command": command(claim, study.name), "gap": history.gap(path), "whole": False}
+    if not Path(path).exists():
+        return found | {"verdict": "missing", "result": {}}
+    result = read_json(path)
+    if not isinstance(result, dict) or "verdict" not in result:
+        raise GeedError(f"{path}: expected the result of a claim, found no key 'verdict'")
+    records = history.ancestry([path, *study.claims[claim]])
+    return found | {
+        "verdict": result["verdict"],
+        "whole": found["gap"] is None,
+        "result": result,
+        "estimate": words.estimate(result),
+        "sensitivity": sensitivity(result),
+        "more": {key: value for key, value in result.items() if key not in _SHOWN},
+        "pictures": [picture(history, name) for name in study.claims[claim]],
+        "parts": table(study.result(claim, ".csv")),
+        "runs": _runs(networks(study.plan, records), result.get("accuracies", {})),
+        "stages": stages(records, order),
+        "record": history.makers.get(path),
+    }
+
+
+def sensitivity(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdicts under other choices: rows of (what was varied, to what, verdict), and how many keep the verdict."""
+    rows = [
+        (kind.replace("_", " "), str(choice), verdict)
+        for kind, verdicts in (result.get("sensitivity") or {}).items()
+        for choice, verdict in (verdicts or {}).items()
+    ]
+    return {"rows": rows, "kept": sum(verdict == result["verdict"] for _, _, verdict in rows)}
+
+
+def table(path: str) -> dict[str, Any] | None:
+    """A CSV table with its numbers in a few figures; which columns are numeric; None where there is no file."""
+    try:
+        with open(path, newline="", encoding="utf-8") as stream:
+            header, *rows = csv.reader(stream)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, csv.Error) as error:
+        raise GeedError(f"{path}: expected a CSV table, found something else ({error})") from error
+    numeric = [all(_is_number(row[column]) for row in rows) for column in range(len(header))]
+    shown = [[words.cell(text) for text in row] for row in rows[:ROWS]]
+    return {"path": path, "columns": header, "numeric": numeric, "rows": shown, "count": len(rows)}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return not text or float(text) is not None
+    except ValueError:
+        return False
+
+
+def picture(history: History, path: str) -> dict[str, Any]:
+    """A figure: its PNG for an `img`, its size in pixels, its title and caption from the record of its job."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError:
+        return {"path": path, "name": Path(path).stem, "data": None}
+    if content[:8] != b"\x89PNG\r\n\x1a\n":
+        raise GeedError(f"{path}: expected a PNG picture, found something else")
+    width, height = struct.unpack(">2I", content[16:24])
+    record = history.makers.get(path)
+    said = history.records[record]["measured"] if record else {}
+    return {
+        "path": path,
+        "pdf": str(Path(path).with_suffix(".pdf")),
+        "name": Path(path).stem,
+        "data": base64.b64encode(content).decode("ascii"),
+        "width": width,
+        "height": height,
+        "title": said.get("title", Path(path).stem.replace("_", " ")),
+        "caption": said.get("caption", ""),
+        "record": record,
+        "gap": history.gap(path),
+    }
+
+
+def networks(plan: Mapping[str, Any], records: Mapping[str, Record]) -> list[dict[str, Any]]:
+    """Every network of some records, one row a run and seed: what it is, what it cost, its jobs' records, and what these measured."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for path, record in records.items():
+        if "run" not in record["wildcards"]:
+            continue
+        key = record["wildcards"]["run"], record["wildcards"].get("seed", "")
+        row = rows.setdefault(key, {"run": key[0], "seed": key[1], "jobs": [], "seconds": 0.0, "memory": 0.0, "measured": {}})
+        row["settings"] = plan.get("runs", {}).get(key[0], {})
+        row["jobs"].append((record["rule"], path))
+        row["seconds"] += seconds(record)
+        row["memory"] = max(row["memory"], record["cost"]["peak_memory_mb"])
+        row["measured"] |= {key: (value, path) for key, value in record["measured"].items()}
+    order = {run: index for index, run in enumerate(plan.get("runs", {}))}
+    return sorted(rows.values(), key=lambda row: (order.get(row["run"], len(order)), row["run"], row["seed"].zfill(9)))
+
+
+def _runs(rows: Iterable[Mapping[str, Any]], accuracies: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The networks of a claim, one row a run: its test accuracy as the claim gives it, and all seeds' jobs."""
+    runs: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        run = runs.setdefault(row["run"], {"run": row["run"], "settings": row["settings"], "seconds": 0.0, "jobs": {}})
+        run["accuracy"] = accuracies.get(row["run"])
+        run["seconds"] += row["seconds"]
+        for rule, path in row["jobs"]:
+            run["jobs"].setdefault(rule, []).append((row["seed"], path))
+    return list(runs.values())
+
+
+def seconds(record: Record) -> float:
+    """What a job took, its start-up and imports included."""
+    return record["cost"]["wall_seconds"] + record["cost"]["startup_seconds"]
+
+
+def stages(records: Mapping[str, Record], order: Sequence[str]) -> list[dict[str, Any]]:
+    """Jobs, seconds and memory by rule, in the order given; the last row is all of them. No rows where there are no records."""
+    rows: dict[str, dict[str, Any]] = {}
+    for record in records.values():
+        for name in (record["rule"], "all"):
+            row = rows.setdefault(name, {"rule": name, "jobs": 0, "seconds": 0.0, "startup": 0.0, "longest": 0.0, "memory": 0.0})
+            row["jobs"] += 1
+            row["seconds"] += seconds(record)
+            row["startup"] += record["cost"]["startup_seconds"]
+            row["longest"] = max(row["longest"], seconds(record))
+            row["memory"] = max(row["memory"], record["cost"]["peak_memory_mb"])
+    return [rows[name] for name in (*order, "all") if name in rows]
+
+
+def _job(path: str, record: Record) -> dict[str, Any]:
+    cost = record["cost"]
+    return {
+        "rule": record["rule"],
+        "of": " ".join(record["wildcards"].values()),
+        "seconds": seconds(record),
+        "memory": cost["peak_memory_mb"],
+        "device": record["machine"]["device"],
+        "started": cost["started"],
+        "record": path,
+        "outputs": list(record["outputs"]),
+    }
+
+
+def environment(records: Mapping[str, Record]) -> list[tuple[str, str, int]]:
+    """Rows of (what, which, number of jobs); more than one row for a thing is a study whose jobs ran differently."""
+    counts: dict[tuple[str, str], int] = {}
+    for record in records.values():
+        code, machine = record["code"], record["machine"]
+        state = {True: ", with uncommitted changes", False: ", as committed"}.get(code["dirty"], "")
+        facts = {
+            "commit": f"{code['commit']}{state}" if code["commit"] else "outside a git checkout",
+            "lock file (sha256)": code["lock_sha256"],
+            "python": machine["python"],
+            "system": machine["system"],
+            "device": machine["device"],
+            "threads a job": machine["threads"],
+            **record["packages"],
+        }
+        for name, value in facts.items():
+            counts[name, str(value)] = counts.get((name, str(value)), 0) + 1
+    names = list(dict.fromkeys(name for name, _ in counts))
+    return [(name, value, count) for wanted in names for (name, value), count in sorted(counts.items()) if name == wanted]
+
+
+def failures(logs: Iterable[str]) -> list[dict[str, str]]:
+    """The jobs whose log ends in an error: the log, and its last sentence."""
+    found = []
+    for path in sorted(path for folder in logs for path in Path(folder).rglob("*.log")):
+        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-_LAST_LINES:]
+        if lines and (lines[-1].startswith("geed: ") or any(line.startswith("Traceback") for line in lines)):
+            found.append({"log": path.as_posix(), "said": lines[-1]})
+    return found
