@@ -9,25 +9,16 @@ STUDY ?= demo
 VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake $(if $(filter demo,$(STUDY)),,--configfile workflow/studies/$(STUDY).yaml)
-REPORT := results/$(STUDY)/report/report.html
 
-.PHONY: figures report test test-all lint docs bless install clean
+.PHONY: figures test test-all lint docs bless install clean
 .DELETE_ON_ERROR:
 
 figures: install
 	@echo "== geed: the $(STUDY) study on $(CORES) cores; each finished job prints a line, its log is in logs/$(STUDY)/"
 	@$(SNAKEMAKE) --cores $(CORES)
-	@$(MAKE) --no-print-directory report
 	@$(BIN)/geed claims results/$(STUDY)
-	@echo "report:  $(REPORT)"
+	@echo "page:    results/$(STUDY)/report.html"
 	@echo "figures: figures/$(STUDY)/"
-
-report: $(REPORT)
-
-$(REPORT): results/$(STUDY)/claims.json $(wildcard figures/$(STUDY)/*.png)
-	@echo "== geed: writing the report"
-	@mkdir -p $(@D)
-	@$(SNAKEMAKE) --report $@ --quiet all
 
 test: install
 	@echo "== geed: the fast tests"

@@ -30,6 +30,10 @@ onstart:
     one_run_at_a_time()
 
 
+onerror:
+    show_what_is_there()
+
+
 localrules:
     all,
 

@@ -21,6 +21,7 @@ ROOMS = [
     "claims",
     "figures",
     "provenance",
+    "report",
     "commands",
     "cli",
 ]

@@ -95,12 +95,12 @@ class Checkout:
         return path.read_text() if path.exists() else ""
 
     def outputs(self) -> dict[str, str]:
-        """SHA-256 of everything built, but for records, which hold timings."""
+        """SHA-256 of everything built, but for records and what quotes them, which hold timings."""
         found = [path for name in ("results", "figures") for path in (self.folder / name).rglob("*") if path.is_file()]
         return {
             str(path.relative_to(self.folder)): sha256(path)
             for path in sorted(found)
-            if not path.name.endswith(".record.json") and path.name != "README.md"
+            if not path.name.endswith(".record.json") and path.name not in ("README.md", "report.html", "ro-crate-metadata.json")
         }
 
 

@@ -18,7 +18,7 @@ def snakemake(*arguments, cwd=ROOT):
 @pytest.fixture
 def workspace(tmp_path):
     """A folder with the workflow but no results, so that every job is due and no lock is shared."""
-    for name in ("Snakefile", "config.yaml"):
+    for name in ("Snakefile", "config.yaml", "CITATION.cff"):
         shutil.copy(ROOT / name, tmp_path)
     for name in ("workflow", "src", "envs"):
         (tmp_path / name).symlink_to(ROOT / name)

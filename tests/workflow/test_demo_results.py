@@ -68,15 +68,19 @@ def edit(finished):
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-ALL = ["prepare", "corrupt", "train", "measure", "orbit", "claim", "claims_table", "figure", "contact_sheet"]
+PAGE = ["report", "crate"]  # whatever changes, the page shows it
+ALL = ["prepare", "corrupt", "train", "measure", "orbit", "claim", "claims_table", "figure", "contact_sheet", *PAGE]
 REACH = {
-    "src/geed/claims/kvinge/k1.py": ["claim", "claims_table", "figure"],
-    "src/geed/stats/bootstrap.py": ["claim", "claims_table", "figure"],
-    "src/geed/figures/style.py": ["figure", "contact_sheet"],
-    "src/geed/study/measure.py": ["measure", "claim", "claims_table", "figure"],
-    "src/geed/study/orbit.py": ["orbit", "figure"],
-    "src/geed/data/corruptions/noise.py": ["corrupt", "measure", "claim", "claims_table", "figure", "contact_sheet"],
-    "src/geed/training/loop.py": ["train", "measure", "orbit", "claim", "claims_table", "figure"],
+    "src/geed/claims/kvinge/k1.py": ["claim", "claims_table", "figure", *PAGE],
+    "src/geed/stats/bootstrap.py": ["claim", "claims_table", "figure", *PAGE],
+    "src/geed/figures/style.py": ["figure", "contact_sheet", *PAGE],
+    "src/geed/study/measure.py": ["measure", "claim", "claims_table", "figure", *PAGE],
+    "src/geed/study/orbit.py": ["orbit", "figure", *PAGE],
+    "src/geed/data/corruptions/noise.py": ["corrupt", "measure", "claim", "claims_table", "figure", "contact_sheet", *PAGE],
+    "src/geed/training/loop.py": ["train", "measure", "orbit", "claim", "claims_table", "figure", *PAGE],
+    "workflow/report/page.css": PAGE,
+    "src/geed/report/graph.py": PAGE,
+    "src/geed/report/crate.py": ["crate"],
     "src/geed/files.py": ALL,
     "src/geed/commands/claims.py": [],
     "src/geed/models/zoo.py": [],

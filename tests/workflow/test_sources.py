@@ -41,7 +41,7 @@ MNIST = "results/published/data/mnist.safetensors"
 
 @pytest.fixture
 def workspace(tmp_path):
-    for name in ("Snakefile", "config.yaml"):
+    for name in ("Snakefile", "config.yaml", "CITATION.cff"):
         shutil.copy(ROOT / name, tmp_path)
     for name in ("workflow", "src", "envs"):
         (tmp_path / name).symlink_to(ROOT / name)

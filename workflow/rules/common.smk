@@ -230,3 +230,20 @@ def study_shown():
         "sources": [SOURCES, "results/weights", FIGURES],
         "logs": [LOGS, "logs/sources", "logs/weights"],
     }
+
+
+def show_what_is_there():
+    """Called when jobs failed: the page shows what is there, what is missing, and the errors that stopped it."""
+    from geed.report import partial
+    from geed.report.content import Study
+
+    try:
+        missing = partial.write(
+            Study(**study_shown()), Path("workflow/report"), Path("CITATION.cff")
+        )
+        print(
+            f"geed: {RESULTS}/report.html shows what is there; missing or out of date: {', '.join(missing) or 'no claim'}",
+            file=sys.stderr,
+        )
+    except GeedError as error:
+        print(f"geed: {error}", file=sys.stderr)

@@ -16,7 +16,6 @@ rule report:
         f"{LOGS}/report.log",
     params:
         study=study_shown(),
-        look="workflow/report",
     script:
         "../scripts/report.py"
 
@@ -28,7 +27,7 @@ rule crate:
         code=code("crate.py"),
     output:
         metadata=f"{RESULTS}/ro-crate-metadata.json",
-        record=f"{RESULTS}/ro-crate.record.json",
+        record=f"{RESULTS}/ro-crate-metadata.record.json",
     log:
         f"{LOGS}/crate.log",
     params:

@@ -7,4 +7,4 @@ from geed.report.content import Study
 from geed.report.page import write
 
 with job(snakemake):
-    write(Study(**snakemake.params.study), Path(snakemake.params.look), Path(snakemake.output.page))
+    write(Study(**snakemake.params.study), Path(snakemake.input.look[0]).parent, Path(snakemake.output.page))

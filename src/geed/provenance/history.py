@@ -1,4 +1,4 @@
-"""The records of many jobs as one history: what made a file, on which jobs it rests, and whether all of it still fits together."""
+"""The records of many jobs as one history: what made a file, on which jobs it rests, whether all of it still fits together."""
 
 from collections.abc import Iterable
 from pathlib import Path

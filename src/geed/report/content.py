@@ -12,14 +12,38 @@ from geed.claims.table import command
 from geed.claims.verdicts import VERDICTS
 from geed.errors import GeedError
 from geed.files import read_json
-from geed.provenance.history import SUFFIX, History, Record
+from geed.provenance.history import History, Record
 from geed.report import graph, words
 
 ROWS = 2000  # of a table on the page; longer ones are read from their file
 # What the page shows of a claim's result in places of their own; the rest is listed as it is.
 _SHOWN = {
-    *("id", "paper", "statement", "reported", "test", "estimate", "ci_low", "ci_high", "estimate_name", "confidence", "intervals"),
-    *("n_seeds", "n_images", "thresholds", "verdict", "part_verdicts", "notes", "sensitivity", "floor", "null", "accuracies"),
+    *(
+        "id",
+        "paper",
+        "statement",
+        "reported",
+        "test",
+        "estimate",
+        "ci_low",
+        "ci_high",
+        "estimate_name",
+        "confidence",
+        "intervals",
+    ),
+    *(
+        "n_seeds",
+        "n_images",
+        "n_constructions",
+        "thresholds",
+        "verdict",
+        "part_verdicts",
+        "notes",
+        "sensitivity",
+        "floor",
+        "null",
+        "accuracies",
+    ),
     *("parts", "evidence", "scale"),
 }
 _LAST_LINES = 40
@@ -54,7 +78,12 @@ class Study:
     def targets(self) -> list[str]:
         """Everything that the page shows."""
         results = [self.result(claim, suffix) for claim in self.claims for suffix in (".json", ".csv")]
-        return [*results, f"{self.results}/claims.json", *(name for names in self.claims.values() for name in names), *self.pictures]
+        return [
+            *results,
+            f"{self.results}/claims.json",
+            *(name for names in self.claims.values() for name in names),
+            *self.pictures,
+        ]
 
     def history(self) -> History:
         """The records of the jobs on which what the page shows rests."""
@@ -166,7 +195,7 @@ def picture(history: History, path: str) -> dict[str, Any]:
 
 
 def networks(plan: Mapping[str, Any], records: Mapping[str, Record]) -> list[dict[str, Any]]:
-    """Every network of some records, one row a run and seed: what it is, what it cost, its jobs' records, and what these measured."""
+    """Every network of some records, one row a run and seed: what it is, what it cost, its jobs' records, what these measured."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for path, record in records.items():
         if "run" not in record["wildcards"]:

@@ -1,7 +1,7 @@
 """The provenance of a study as an RO-Crate: files with their hashes, one action a job, software, authors, data, papers.
 
 RO-Crate 1.1 (Soiland-Reyes et al. 2022) with the profile Process Run Crate 0.5 of Workflow Run RO-Crate (Leo et al. 2024). Files
-below the study's folder are parts of the crate; what its jobs read or wrote elsewhere is named with its hash, and is no part of it.
+below the study's folder are parts of the crate; what its jobs read or wrote elsewhere is named with its hash, and is no part.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from geed.data import registry
 from geed.files import write_json
 from geed.provenance.history import History, Record
 from geed.report.content import Study
+from geed.report.page import NAME as PAGE
 from geed.study.config import read_yaml
 
 if TYPE_CHECKING:
@@ -56,15 +57,14 @@ def describe(study: Study, citation: Mapping[str, Any]) -> dict[str, Any]:
     """
     from rocrate.rocrate import ROCrate
 
-    page = f"{study.results}/report.html"
-    history = History(History.read([study.results, *study.sources]).ancestry([*study.targets(), page]))
+    history = History(History.read([study.results, *study.sources]).ancestry([*study.targets(), f"{study.results}/{PAGE}"]))
     crate = ROCrate(version="1.1")
     crate.metadata.extra_contexts.append(_TERMS)
     root = crate.root_dataset
     root["name"] = f"geed: the {study.name} study"
     root["description"] = (
-        f"{len(study.claims)} claims on the invariance of neural networks ({', '.join(study.claims)}), each with a verdict computed from "
-        "measurements; report.html shows them, and every file lies beside the record of the job that made it."
+        f"{len(study.claims)} claims on the invariance of neural networks ({', '.join(study.claims)}), each with a verdict "
+        f"computed from measurements; {PAGE} shows them, and every file lies beside the record of the job that made it."
     )
     root["datePublished"] = max((_times(record)[1] for record in history.records.values()), default="1970-01-01")
     root["conformsTo"] = _add(crate, _PROFILE, "CreativeWork", name="Process Run Crate", version="0.5")
@@ -72,7 +72,9 @@ def describe(study: Study, citation: Mapping[str, Any]) -> dict[str, Any]:
     root["license"] = _add(crate, licence, "CreativeWork", name=citation["license"])
     root["author"] = [_author(crate, author) for author in citation["authors"]]
     root["citation"] = [_paper(crate, paper) for paper in citation.get("references", [])]
-    root["isBasedOn"] = [_data(crate, source) for source in dict.fromkeys(entry["source"] for entry in study.plan["sets"].values())]
+    root["isBasedOn"] = [
+        _data(crate, source) for source in dict.fromkeys(entry["source"] for entry in study.plan["sets"].values())
+    ]
     root["mentions"] = [_action(crate, study, path, record, history) for path, record in history.records.items()]
     return crate.metadata.generate()
 
@@ -109,7 +111,9 @@ def _rule(crate: "ROCrate", record: Record) -> "Entity":
     commit = record["code"]["commit"] or "outside a checkout"
     state = "+changes" if record["code"]["dirty"] else ""
     packages = [
-        _add(crate, f"https://pypi.org/project/{name}/{version.split('+')[0]}/", "SoftwareApplication", name=name, version=version)
+        _add(
+            crate, f"https://pypi.org/project/{name}/{version.split('+')[0]}/", "SoftwareApplication", name=name, version=version
+        )
         for name, version in record["packages"].items()
     ]
     return _add(

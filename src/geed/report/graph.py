@@ -1,7 +1,8 @@
 """The graph of a study's rules as SVG, drawn from records: which rule read what another one made.
 
 Layers from top to bottom by the longest way from a source; edges over several layers are led through free places; the order
-within layers by barycentres (Sugiyama, Tagawa and Toda 1981, "Methods for visual understanding of hierarchical system structures").
+within layers by barycentres (Sugiyama, Tagawa and Toda 1981, "Methods for visual understanding of hierarchical system
+structures").
 """
 
 from collections.abc import Iterable, Mapping

@@ -16,6 +16,7 @@ from geed.files import atomic
 from geed.report import graph, words
 from geed.report.content import ROWS, Study, gather
 
+NAME = "report.html"
 TEMPLATE, STYLE, SCRIPT = "page.html", "page.css", "page.js"
 
 
@@ -60,7 +61,7 @@ def render(study: Study, content: Mapping[str, Any], look: Path, folder: Path) -
             style=Markup((look / STYLE).read_text(encoding="utf-8")),
             script=Markup((look / SCRIPT).read_text(encoding="utf-8")),
             graph=_graph(study, content),
-            plan=yaml.safe_dump(dict(study.plan), sort_keys=False, allow_unicode=True, width=100),
+            plan=yaml.safe_dump(dict(study.plan), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100),
             link=lambda path, text, kind="": link(path, text, folder, kind),
             rows=ROWS,
             version=__version__,
