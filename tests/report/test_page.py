@@ -147,11 +147,12 @@ def test_a_study_with_nothing_done_has_a_page_too(tmp_path, monkeypatch, study):
     assert "2 claims: 2 missing." in text and "The figure overview is missing" in text
 
 
-def test_after_a_failure_the_next_run_makes_page_and_crate_anew(world, study):
+def test_after_a_failure_the_next_run_makes_tables_and_page_anew(world, study):
     record = PAGE.with_suffix(".record.json")
     record.write_text("{}")
     Path("results/small/claims/K2.json").unlink()
     assert partial.write(study, LOOK, ROOT / "CITATION.cff") == ["K2"]
+    assert "K2,missing" in Path("results/small/claims.csv").read_text()
     assert PAGE.is_file() and Path("results/small/ro-crate-metadata.json").is_file() and not record.exists()
 
 
