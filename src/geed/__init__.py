@@ -14,6 +14,7 @@ _LAZY = {
     "measure": "geed.metrics.engine",
     "lie_derivative": "geed.lie.endtoend",
     "difference_quotient": "geed.lie.endtoend",
+    "layerwise_lie_derivative": "geed.lie.layerwise",
     "groups": "geed.groups",
     "metrics": "geed.metrics",
     "GeedError": "geed.errors",

@@ -45,7 +45,7 @@ def vit() -> nn.Module:
 def mixer() -> nn.Module:
     from timm.models.mlp_mixer import MlpMixer
 
-    return MlpMixer(img_size=16, patch_size=4, embed_dim=16, num_blocks=2, num_classes=3)
+    return MlpMixer(img_size=16, patch_size=4, embed_dim=24, num_blocks=2, num_classes=3)
 
 
 def torchvision_vit() -> nn.Module:
