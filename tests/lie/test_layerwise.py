@@ -10,6 +10,7 @@ from geed.lie import tangents
 from geed.lie.generators import derivative, derivatives, transform
 from geed.lie.layerwise import Terms
 from geed.lie.stops import ROOT, Stops, action_of
+from geed.metrics.session import forward_mode
 
 TRANSFORMS = ["translation_x", "rotation", "hyperbolic_rotation"]
 
@@ -18,7 +19,7 @@ def terms_of(network: nn.Module, images: Tensor, names=TRANSFORMS, resample="bic
     """layer -> (T, N, K), by columns; rows must say the same, and both add up to the whole network's derivative."""
     network.eval()
     stops = Stops(network)
-    with tangents.forward_mode(), stops.hooked():
+    with forward_mode(), stops.hooked():
         terms = Terms.of(stops, images, names, resample)
         lanes, classes = len(terms.layers) * len(names), terms.logits.shape[-1]
         columns = terms._columns(range(lanes))
@@ -27,7 +28,7 @@ def terms_of(network: nn.Module, images: Tensor, names=TRANSFORMS, resample="bic
         either = terms.exact(7)
     torch.testing.assert_close(columns, rows)
     torch.testing.assert_close(either, columns)
-    with tangents.forward_mode():
+    with forward_mode():
         _, whole = tangents.push(network, images, derivatives(names, images, resample))
     torch.testing.assert_close(columns.unflatten(0, (-1, len(names))).sum(dim=0), whole)
     return dict(zip(terms.layers, columns.unflatten(0, (-1, len(names))), strict=True))

@@ -30,7 +30,7 @@ from geed.lie.generators import derivatives
 from geed.lie.stops import ROOT, Seen, Stop, Stops, action_of
 from geed.metrics import batches
 from geed.metrics.layers import NOT_CALLED
-from geed.metrics.session import images_at_once, prepared
+from geed.metrics.session import forward_mode, images_at_once, prepared
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +79,7 @@ def layerwise_lie_derivative(
     found: dict[str, Table] = {}
     notes: dict[str, str] = {}
     done = 0
-    with prepared(model, device) as (place, dtype), tangents.forward_mode():
+    with prepared(model, device) as (place, dtype), forward_mode():
         stops = Stops(model)
         generator = seeds.generator("lie", "probes")
         for chunk in batches.chunks(images, None, functools.partial(images_at_once, batch_size, len(names), place)):
