@@ -267,6 +267,18 @@ WRONG = {
         changed(["runs", "plain", "objective"], REGULARISED | {"weight": without_key(SEARCH, "at_least")}),
         ["runs.plain.objective.weight.at_least", "found none"],
     ),
+    "augmentations that nothing learns": (
+        changed(["architectures", "cnn"], {"kind": "augerino", "network": "cycliccnn"}),
+        ["objective: expected an architecture and an objective of kind augerino together", "cnn and supervised"],
+    ),
+    "network within a network": (
+        changed(["architectures", "cnn"], {"kind": "augerino", "network": "cnn"}),
+        ["architectures.cnn.network", "of another kind"],
+    ),
+    "search for an objective without": (
+        changed(["runs", "plain", "objective"], {"kind": "remul", "group": "rotations:4", "adaptive": False, "weight": SEARCH}),
+        ["runs.plain.objective.weight", "expected a number for remul"],
+    ),
     "place for a set that takes none": (changed(["data", "sets", "digits", "source"], "digits:here"), ["without a place"]),
     "key twice": ("study: demo\nstudy: other\n", ["line 2", "given twice"]),
     "not YAML": ("study: [demo\n", ["expected YAML"]),

@@ -69,8 +69,15 @@ def test_same_names_same_bytes_other_names_other_bytes(objective, train):
     assert histories[0].equals(histories[1])
 
 
-@pytest.mark.parametrize("objective", ["supervised", "contrastive", "vicreg"])
-@pytest.mark.parametrize("architecture", [PLAIN, STEERABLE])
+REMUL = {"kind": "remul", "group": "rotations:4", "weight": 1.0, "adaptive": True}
+RESUMED = [
+    (architecture, objective) for architecture in (PLAIN, STEERABLE) for objective in ("supervised", "contrastive", "vicreg")
+]
+RESUMED += [(PLAIN, REMUL)]
+RESUMED += [({"kind": "augerino", "network": PLAIN}, {"kind": "augerino", "weight": 0.1})]
+
+
+@pytest.mark.parametrize(("architecture", "objective"), RESUMED)
 def test_a_killed_training_resumes_to_the_same_bytes(objective, architecture, train, validation, tmp_path):
     settings, file = run(objective, epochs=4, snapshots=[2]), tmp_path / "side.pt"
     whole = network(architecture)

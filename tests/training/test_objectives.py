@@ -184,3 +184,42 @@ def test_a_regulariser_needs_its_options():
         objectives.make({"kind": "invariance", "group": "rotations:4", "distance": "kl"}, model)
     with pytest.raises(GeedError, match="unknown distance 'k'"):
         objectives.make({"kind": "invariance", "group": "rotations:4", "distance": "k", "weight": 1}, model)
+
+
+def test_remul_is_the_weighted_sum_of_both_losses():
+    model, labels = build(SPEC, "test").eval(), torch.arange(8) % 3
+    objective = objectives.make({"kind": "remul", "group": "rotations:4", "weight": 0.7, "adaptive": False}, model)
+    x = torch.rand(8, 1, 9, 9)
+    for _ in range(2):
+        loss, logits = objective(model, torch.cat([x, x.flip(3)]), labels)
+        price = (model(x) - model(x.flip(3))).square().sum(1).mean()
+        torch.testing.assert_close(loss, F.cross_entropy(logits, labels) + 0.7 * price)
+
+
+def test_adaptive_remul_takes_a_step_of_gradnorm():
+    model, labels = build(SPEC, "test").eval(), torch.arange(8) % 3
+    objective = objectives.make({"kind": "remul", "group": "rotations:4", "weight": 0.7, "adaptive": True}, model)
+    x = torch.rand(8, 1, 9, 9)
+    w = torch.tensor([1.0, 0.7], requires_grad=True)
+    first = None
+    for _ in range(3):
+        logits, moved = model(x), model(x.flip(3))
+        losses = [F.cross_entropy(logits, labels), (logits - moved).square().sum(1).mean()]
+        # Algorithm 1 of Chen et al. 2018, by autograd
+        first = first or [value.item() for value in losses]
+        head = model.head.weight
+        g = torch.stack(
+            [torch.autograd.grad(wi * li, head, create_graph=True)[0].norm() for wi, li in zip(w, losses, strict=True)]
+        )
+        rates = torch.tensor([value.item() / start for value, start in zip(losses, first, strict=True)])
+        target = g.mean().detach() * (rates / rates.mean()) ** objective.ASYMMETRY
+        (step,) = torch.autograd.grad((g - target).abs().sum(), w)
+        expected = (w - objective.RATE * step).detach()
+        loss, _ = objective(model, torch.cat([x, x.flip(3)]), labels)
+        torch.testing.assert_close(loss, w[0] * losses[0] + w[1] * losses[1])
+        w = (expected * 1.7 / expected.sum()).requires_grad_()
+        torch.testing.assert_close(objective.weights, w.detach())
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(0.9)
+    assert not torch.equal(objective.weights, torch.tensor([1.0, 0.7]))

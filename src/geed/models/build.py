@@ -200,6 +200,38 @@ class TiedPerceptron(Perceptron):
         self.blocks[1] = first
 
 
+class Augerino(Network):
+    """A network with learned augmentations in front of it (`geed.models.augerino`), its features averaged over a few copies.
+
+    Only the averaged features can be measured: what lies before them sees more images than there are.
+    """
+
+    def __init__(self, spec: dict[str, Any], *, network: dict[str, Any]):
+        super().__init__()
+        from geed.models.augerino import AffineMotions
+
+        self.network = _make({**spec, "architecture": network})
+        self.motions = AffineMotions()
+        self.copies = nn.Identity()
+        self.conv_layers = ()
+        self.feature_layer = "copies"
+
+    @property
+    def head(self) -> nn.Linear:
+        """The inner network's: linear, so that averaging features averages logits."""
+        return self.network.head
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] -> features (N, D), the mean over copies."""
+        from geed.models.augerino import averaged
+
+        return self.copies(averaged(self.network.features, self.motions, images))
+
+    def moved(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Logits (N, K) of images that are each moved by a draw (N, 6) of its own, as in training."""
+        return self.network(self.motions(images, draws))
+
+
 class Published(Network):
     """A network of the registry of pretrained weights, with its own normalisation and as many classes as the data.
 
@@ -269,6 +301,7 @@ KINDS: dict[str, Callable[..., Network]] = {
     "perceptron": Perceptron,
     "tied_perceptron": TiedPerceptron,
     "pretrained": Published,
+    "augerino": Augerino,
 }
 
 
@@ -288,11 +321,6 @@ def build(spec: Mapping[str, Any], *names: object) -> Network:
     for key in expected:
         if key not in spec:
             raise GeedError(f"model specification: '{key}' is missing; expected: {', '.join(expected)}")
-    options = dict(spec["architecture"])
-    kind = options.pop("kind", None)
-    if kind not in KINDS:
-        raise GeedError(f"architecture.kind: unknown kind '{kind}'{nearest(kind, KINDS)}")
-    _check_options(kind, options)
     for key in ("channels", "size", "classes"):
         _positive(key, spec[key])
     if not len(spec["mean"]) == len(spec["std"]) == spec["channels"]:
@@ -300,9 +328,19 @@ def build(spec: Mapping[str, Any], *names: object) -> Network:
     # layers draw from the global generator when they are made
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.seed_of(*names, "initialisation"))
-        model = KINDS[kind](spec, **options)
+        model = _make(spec)
     model.spec = spec
     return model
+
+
+def _make(spec: dict[str, Any]) -> Network:
+    """The network that a specification names, its weights drawn from the global stream."""
+    options = dict(spec["architecture"])
+    kind = options.pop("kind", None)
+    if kind not in KINDS:
+        raise GeedError(f"architecture.kind: unknown kind '{kind}'{nearest(kind, KINDS)}")
+    _check_options(kind, options)
+    return KINDS[kind](spec, **options)
 
 
 def parameter_count(model: nn.Module) -> int:

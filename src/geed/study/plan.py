@@ -103,7 +103,7 @@ def load(files: Sequence[str | Path], schemas: str | Path, overrides: Mapping[st
         name: {
             "name": name,
             **run,
-            "architecture": dict(config["architectures"][run["architecture"]]),
+            "architecture": _architecture(config, run["architecture"]),
             "initialisation": _initialisation(config, run),
             "training": config["training"] | run["training"],
         }
@@ -214,7 +214,7 @@ def _check_sets(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> 
 
 def _check_architectures(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> None:
     needs = {"plain_cnn": ["widths"], "steerable_cnn": ["widths", "symmetry"], "perceptron": ["hidden", "layers"]}
-    needs |= {"pretrained": ["name"], "tied_perceptron": ["hidden", "layers", "symmetry", "pooling"]}
+    needs |= {"pretrained": ["name"], "tied_perceptron": ["hidden", "layers", "symmetry", "pooling"], "augerino": ["network"]}
     takes = {"plain_cnn": ["padding", "stride"]}
     for name, architecture in config["architectures"].items():
         kind = architecture["kind"]
@@ -223,6 +223,8 @@ def _check_architectures(config: Mapping[str, Any], fail: Callable[[str, str], N
                 fail(f"architectures.{name}.{key}", f"expected this key for a {kind}, found none")
         for key in architecture.keys() - {"kind"} - set(needs[kind]) - set(takes.get(kind, [])):
             fail(f"architectures.{name}.{key}", f"expected no such key for a {kind}, found {architecture[key]}")
+        if kind == "augerino" and config["architectures"][architecture["network"]]["kind"] in ("augerino", "pretrained"):
+            fail(f"architectures.{name}.network", f"expected a network of another kind, found {architecture['network']}")
 
 
 def _check_runs(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> None:
@@ -257,16 +259,22 @@ def _check_objective(config: Mapping[str, Any], name: str, fail: Callable[[str, 
     objective, training = run["objective"], config["training"] | run["training"]
     if training["keep"] == "best_validation" and objective in (*SELF_SUPERVISED, "none"):
         fail(f"{path}.training.keep", f"expected last, because the objective {objective} has no accuracy along training")
+    kind = objective if isinstance(objective, str) else objective["kind"]
+    if (config["architectures"][run["architecture"]]["kind"] == "augerino") != (kind == "augerino"):
+        found = f"{run['architecture']} and {kind}"
+        fail(f"{path}.objective", f"expected an architecture and an objective of kind augerino together, found {found}")
     if isinstance(objective, str):
         return
-    kind = objective["kind"]
     for option in OPTIONS[kind]:
         if option not in objective:
             fail(f"{path}.objective.{option}", f"expected this key for {kind}, found none")
     for option in objective.keys() - {"kind", *OPTIONS[kind]}:
         fail(f"{path}.objective.{option}", f"expected no such key for {kind}, found {objective[option]}")
-    _check_fit(config, run["data"], objective["group"], f"{path}.objective.group", fail)
+    if "group" in objective:
+        _check_fit(config, run["data"], objective["group"], f"{path}.objective.group", fail)
     if _is_searched(objective):
+        if kind != "invariance":
+            fail(f"{path}.objective.weight", f"expected a number for {kind}, found a search")
         grid, metric = objective["weight"]["grid"], objective["weight"]["metric"]
         if grid != sorted(grid):
             fail(f"{path}.objective.weight.grid", f"expected ascending weights, found {grid}")
@@ -286,6 +294,14 @@ def _check_initialisation(config: Mapping[str, Any], name: str, fail: Callable[[
                 f"found {source} of {runs[source]['architecture']}",
             )
         seen.append(source)
+
+
+def _architecture(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An architecture's settings, with the network that it names written out."""
+    architecture = dict(config["architectures"][name])
+    if "network" in architecture:
+        architecture["network"] = _architecture(config, architecture["network"])
+    return architecture
 
 
 def _initialisation(config: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:

@@ -118,6 +118,7 @@ def fit(
         total_loss, correct = torch.zeros((), device=device), torch.zeros((), device=device)
         order = torch.randperm(len(images), generator=seeds.generator(*names, "order", epoch)).to(device)
         streams = views.streams(*names, epoch)
+        objective.begin(*names, epoch)
         for step in range(steps):
             rows_of_batch = order[step * batch_size : (step + 1) * batch_size]
             targets = labels[rows_of_batch]

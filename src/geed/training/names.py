@@ -7,7 +7,11 @@ AUGMENTATIONS = ("crop", "noise", "intensity", "erase")
 OBJECTIVES = ("supervised", "contrastive", "vicreg", "none")
 
 # objectives that are a mapping in the config, with the options that each needs
-OPTIONS = {"invariance": ("group", "distance", "weight")}
+OPTIONS = {
+    "invariance": ("group", "distance", "weight"),
+    "remul": ("group", "weight", "adaptive"),
+    "augerino": ("weight",),
+}
 
 # objectives that see no labels; a linear probe on frozen features then fits the network's head
 SELF_SUPERVISED = ("contrastive", "vicreg")

@@ -1,7 +1,9 @@
 """What a network is trained to do: label prediction, with or without a price on not being invariant, or agreement between views.
 
 Sources: NT-Xent, Chen et al. 2020 (SimCLR, arXiv 2002.05709, Eq 1); VICReg, Bardes et al. 2022 (arXiv 2105.04906, Eqs 1-6);
-the invariance regulariser, Moskalev et al. 2023 ("On genuine invariance learning without weight-tying", PMLR 221).
+the invariance regulariser, Moskalev et al. 2023 ("On genuine invariance learning without weight-tying", PMLR 221); REMUL, Elhag
+et al. 2024 (arXiv 2410.17878), its adaptive form by GradNorm, Chen et al. 2018 (arXiv 1711.02257); Augerino, Benton et al. 2020
+(arXiv 2010.11882).
 """
 
 import inspect
@@ -33,6 +35,9 @@ class Objective(nn.Module):
 
     def __init__(self, features: int):
         super().__init__()
+
+    def begin(self, *names: object) -> None:
+        """Start an epoch; what the objective draws in it comes from the stream of these names."""
 
     def forward(self, model: Network, views: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """The loss of a batch, and the logits (N, K) where the network's head was used.
@@ -75,6 +80,66 @@ class Invariance(Objective):
         """See `Objective`."""
         logits, moved = model(views).chunk(2)
         return F.cross_entropy(logits, labels) + self.weight * self.distance(logits, moved), logits
+
+
+class Remul(Objective):
+    """α · cross-entropy + β · ‖f(x) − f(gx)‖², g drawn anew for every image and step; outputs are not moved by the group.
+
+    Constant: α = 1 and β = `weight`. Adaptive: they start there, and GradNorm moves them after every step, their sum kept: with
+    G_i the norm of the gradient of the i-th weighted loss in the head's weights, L_i its loss relative to the first step's, and
+    r_i = L_i / mean L, each weight goes down the gradient of sum |G_i - mean(G) r_i^ASYMMETRY|, the target held fixed.
+    """
+
+    ASYMMETRY, RATE = 0.12, 0.025
+    supervised = True
+
+    def __init__(self, features: int, *, group: str, weight: float, adaptive: bool):
+        super().__init__(features)
+        self.partner, self.adaptive = groups.parse(group), adaptive
+        self.register_buffer("weights", torch.tensor([1.0, weight]))
+        self.register_buffer("first", torch.zeros(2))
+
+    def forward(self, model: Network, views: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Objective`."""
+        logits, moved = model(views).chunk(2)
+        losses = torch.stack([F.cross_entropy(logits, labels), 2 * logit_distance(logits, moved)])
+        loss = (self.weights.clone() * losses).sum()
+        if self.adaptive:
+            gradients = [torch.autograd.grad(part, model.head.weight, retain_graph=True)[0].norm() for part in losses]
+            self._balance(losses.detach(), torch.stack(gradients))
+        return loss, logits
+
+    def _balance(self, losses: Tensor, gradients: Tensor) -> None:
+        """One step of GradNorm; losses and norms of their unweighted gradients, (2,)."""
+        if not self.first.any():
+            self.first.copy_(losses.clamp_min(1e-8))
+        relative = losses / self.first
+        norms = self.weights * gradients
+        target = norms.mean() * (relative / relative.mean()).pow(self.ASYMMETRY)
+        total = self.weights.sum()
+        changed = (self.weights - self.RATE * torch.sign(norms - target) * gradients).clamp_min(1e-3)
+        self.weights.copy_(changed * total / changed.sum())
+
+
+class Augerino(Objective):
+    """Cross-entropy − weight · ‖widths‖₂ for a network that learns its augmentations; no reward once a width reaches 10."""
+
+    supervised = True
+
+    def __init__(self, features: int, *, weight: float):
+        super().__init__(features)
+        self.weight = weight
+
+    def begin(self, *names: object) -> None:
+        """See `Objective`."""
+        self._stream = seeds.generator(*names, "augerino")
+
+    def forward(self, model: Network, views: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Objective`."""
+        draws = 2 * torch.rand((len(views), 6), generator=self._stream) - 1
+        logits, widths = model.moved(views, draws.to(views)), model.motions.widths()
+        reward = self.weight * widths.norm() * (widths < 10).all()
+        return F.cross_entropy(logits, labels) - reward, logits
 
 
 def logit_distance(logits: Tensor, moved: Tensor) -> Tensor:
@@ -177,7 +242,14 @@ def _projector(features: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(features, wide), nn.BatchNorm1d(wide), nn.ReLU(), nn.Linear(wide, wide))
 
 
-_KINDS: dict[str, Any] = {"supervised": Supervised, "contrastive": Contrastive, "vicreg": VICReg, "invariance": Invariance}
+_KINDS: dict[str, Any] = {
+    "supervised": Supervised,
+    "contrastive": Contrastive,
+    "vicreg": VICReg,
+    "invariance": Invariance,
+    "remul": Remul,
+    "augerino": Augerino,
+}
 
 
 def make(objective: str | Mapping[str, Any], model: Network, *names: object) -> Objective:
