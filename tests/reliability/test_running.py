@@ -1,10 +1,12 @@
 """One run of a study at a time, and jobs that end with their run."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from geed import files
@@ -51,7 +53,7 @@ def wait_until(condition, seconds=20):
 @pytest.fixture
 def _forgetful(monkeypatch):
     monkeypatch.setattr(running, "_held", [])
-    monkeypatch.setenv(running.VARIABLE, "")
+    monkeypatch.setenv(running.VARIABLE, "unset at the end")
     yield
     for lock in running._held:
         os.close(lock)
@@ -66,7 +68,7 @@ def test_a_second_run_is_refused_while_the_first_lives_and_not_after(run, tmp_pa
     run.kill()
     run.wait()
     running.hold("demo", tmp_path)
-    assert os.environ[running.VARIABLE] == str(tmp_path / "demo.run")
+    assert os.environ[running.VARIABLE].startswith(f"{os.getpid()} ")
 
 
 @pytest.mark.usefixtures("_forgetful")
@@ -78,14 +80,46 @@ def test_a_job_ends_with_its_run_and_before_the_next_one(run, tmp_path):
     run.kill()
     run.wait()
     running.hold("demo", tmp_path)
-    wait_until(lambda: not files.lives(job))
+    wait_until(lambda: not files.lives(job), seconds=1)  # it has ended; its parent may still have to take note
     assert not (tmp_path / "finished.txt").exists()
 
 
-def test_outside_a_run_nothing_is_waited_for(monkeypatch, tmp_path):
+@pytest.mark.usefixtures("_forgetful")
+def test_a_run_does_not_start_beside_jobs_that_do_not_end(run, tmp_path, monkeypatch):
+    note = tmp_path / "job.txt"
+    wait_until(lambda: note.exists() and note.read_text())
+    job = psutil.Process(int(note.read_text()))
+    job.suspend()  # as a job on another machine, which cannot see that its run has gone
+    run.kill()
+    run.wait()
+    monkeypatch.setattr(running, "_SECONDS", 0.5)
+    try:
+        with pytest.raises(GeedError, match="jobs of an earlier run of the study demo are still at work; nothing was started"):
+            running.hold("demo", tmp_path)
+    finally:
+        job.resume()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(GeedError, match=r"file: the run's lock cannot be written: "):
+        running.hold("demo", tmp_path / "file")
+
+
+def test_a_job_that_finds_its_run_gone_does_nothing(run, tmp_path):
+    run.kill()
+    run.wait()
+    environment = os.environ | {running.VARIABLE: f"{run.pid} {socket.gethostname()} {tmp_path / 'demo.run'}"}
+    program = JOB.replace("job.txt", "late.txt")
+    late = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, timeout=60)
+    assert late.returncode == 1 and b"has gone" in late.stderr
+    assert not (tmp_path / "late.txt").exists()
+
+
+def test_outside_a_run_and_on_other_machines_a_job_lives_on(monkeypatch, tmp_path):
+    monkeypatch.setattr(running, "_held", [])
     monkeypatch.delenv(running.VARIABLE, raising=False)
     running.end_with_run()
-    (tmp_path / "demo.run").write_text("process 1 on another-machine\n")
-    monkeypatch.setenv(running.VARIABLE, str(tmp_path / "demo.run"))
-    running.end_with_run()  # a lock of another machine may not be seen here: had it been waited for, this process would end
-    time.sleep(0.2)
+    monkeypatch.setenv(running.VARIABLE, f"1000000000 another-machine {tmp_path / 'demo.run'}")
+    running.end_with_run()  # had it looked for the process, this one would have ended
+    os.close(running._held[0])
