@@ -67,8 +67,9 @@ def killed(checkout: Checkout, kills: int, pause: tuple[float, float], seed: int
 
 
 def records(folder: Path) -> dict[str, tuple]:
-    """What each record says of its inputs and outputs, by its path."""
+    """What each record says of its inputs and outputs, by its path; not of the page and the crate, which quote timings."""
     found = [path for name in ("results", "figures") for path in (folder / name).rglob("*.record.json")]
+    found = [path for path in found if path.name not in ("report.record.json", "ro-crate-metadata.record.json")]
     contents = {str(path.relative_to(folder)): read_json(path) for path in found}
     return {path: (content["inputs"], content["outputs"], content["params"]) for path, content in contents.items()}
 
