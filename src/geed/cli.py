@@ -1,4 +1,4 @@
-"""The command line: `geed measure`, `geed data`, `geed claims`; one module of `geed.commands` each."""
+"""The command line: `geed measure`, `geed claims`, `geed audit`, …; one module of `geed.commands` each."""
 
 import argparse
 import importlib
@@ -9,7 +9,7 @@ from geed import __version__
 from geed.errors import GeedError
 
 # Each module has register(subparsers), which must import nothing heavy, and run(args).
-COMMANDS = ("measure", "claims", "data")
+COMMANDS = ("measure", "claims", "audit", "why", "data")
 
 
 def main(argv: list[str] | None = None) -> int:

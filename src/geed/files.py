@@ -79,15 +79,15 @@ def copy(source: str | Path, target: str | Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def canonical_json(value: Any) -> str:
+def canonical_json(value: Any, *, sort_keys: bool = True) -> str:
     """JSON with sorted keys and no NaN, so that equal values have equal bytes."""
-    return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(value, sort_keys=sort_keys, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as canonical JSON, atomically."""
+def write_json(path: str | Path, value: Any, *, sort_keys: bool = True) -> None:
+    """Write `value` as canonical JSON, atomically; without `sort_keys` in its own order, where that means something."""
     with atomic(path) as temporary:
-        temporary.write_text(canonical_json(value), encoding="utf-8")
+        temporary.write_text(canonical_json(value, sort_keys=sort_keys), encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:

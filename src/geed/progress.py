@@ -49,6 +49,7 @@ def bar(total: int | None, description: str, unit: str = "images", stream: TextI
         total=total,
         desc=description,
         unit=f" {unit}",
+        unit_scale=unit == "bytes",
         file=stream if terminal else _Lines(stream),
         mininterval=0.2 if terminal else _SECONDS_BETWEEN_LOG_LINES,
         maxinterval=_SECONDS_BETWEEN_LOG_LINES,

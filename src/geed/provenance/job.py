@@ -32,7 +32,7 @@ _PACKAGES = (
     "matplotlib",
     "snakemake",
 )
-_LOCK = Path("envs/requirements.lock")
+LOCK = Path("envs/requirements.lock")
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
@@ -63,7 +63,8 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
             clock = time.perf_counter()
             yield measured
             wall = time.perf_counter() - clock
-            write_json(snakemake.output.record, _record(snakemake, inputs, measured, started, starting, wall))
+            # Parameters keep their order: the rows of a table may follow it.
+            write_json(snakemake.output.record, _record(snakemake, inputs, measured, started, starting, wall), sort_keys=False)
         except GeedError as error:
             print(f"geed: {error}", flush=True)
             screen(f"geed: {label}: {error}")
@@ -127,8 +128,8 @@ def _record(
             "outputs": {name: _plain(path) for name, path in snakemake.output.items() if name != "record"},
         },
         "measured": _plain(measured),
-        "code": {**commit(), "lock_sha256": sha256(_LOCK) if _LOCK.exists() else None},
-        "packages": _versions(),
+        "code": {**commit(), "lock_sha256": sha256(LOCK) if LOCK.exists() else None},
+        "packages": versions(),
         "machine": {
             "python": platform.python_version(),
             "system": platform.platform(),
@@ -158,7 +159,8 @@ def commit() -> dict[str, Any]:
     return {"commit": head, "dirty": bool(git("status", "--porcelain", "--untracked-files=no")) if head else None}
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide numbers, as far as they are installed."""
     found = {}
     for name in _PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
