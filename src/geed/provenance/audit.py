@@ -70,7 +70,7 @@ def plain(headline: str, checks: list[Check], notes: list[str]) -> dict[str, Any
     return {
         "audited": headline,
         "agrees": not any(check.faults for check in checks),
-        "tolerance": {"relative": recompute.RELATIVE, "absolute": recompute.ABSOLUTE},
+        "tolerance_on_another_machine": {"relative": recompute.RELATIVE, "absolute": recompute.ABSOLUTE},
         "checks": [
             {
                 "name": check.name,

@@ -133,6 +133,7 @@ def _record(
         "machine": {
             "python": platform.python_version(),
             "system": platform.platform(),
+            "cpu": cpu(),
             "device": measured.get("device", "cpu"),
             "threads": snakemake.threads,
         },
@@ -166,6 +167,15 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def cpu() -> str | None:
+    """The processor's model: another one may round sums of float32 products otherwise. None where the kernel does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
 
 
 def _limit_threads(threads: int) -> None:

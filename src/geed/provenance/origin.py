@@ -61,8 +61,7 @@ def against_commits(study: Study, scope: Sequence[Record]) -> Check:
         if record.commit is None:
             continue
         if there is None:
-            words = "its record names a commit that this repository does not have"
-            _unknown(check, study, record, words, root)
+            _unknown(check, study, record, root)
             continue
         check.checked += len(record.sources)
         changed = {path for path, digest in record.sources.items() if there.get(path, digest) != digest}
@@ -125,12 +124,13 @@ def _report(check: Check, study: Study, scope: Iterable[Record], right, than: st
         )
 
 
-def _unknown(check: Check, study: Study, record: Record, words: str, root: Path) -> None:
-    """A commit that git does not know: a fault, unless the repository holds a part of its history only."""
-    if _git(root, "rev-parse", "--is-shallow-repository") == "true":
-        note = "the repository holds a part of its history only (shallow): not all commits could be looked at"
+def _unknown(check: Check, study: Study, record: Record, root: Path) -> None:
+    """A commit that git does not know: a fault, unless the repository is another's or holds a part of its history only."""
+    if checkout(study) is None or _git(root, "rev-parse", "--is-shallow-repository") == "true":
+        note = f"the repository {root} does not have the commit {(record.commit or '')[:7]}, which could not be looked at"
         check.notes += [note] if note not in check.notes else []
     else:
+        words = "its record names a commit that this repository does not have"
         head = _git(root, "rev-parse", "HEAD")
         check.fail(study.recorded(record.path), words, job=record.job, recorded=record.commit, found=f"{head} is checked out")
 

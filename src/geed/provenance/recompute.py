@@ -11,7 +11,7 @@ from geed.files import read_json, read_table, sha256
 from geed.progress import bar
 from geed.provenance.chain import job, result_of
 from geed.provenance.checks import Check
-from geed.provenance.job import versions
+from geed.provenance.job import cpu, versions
 from geed.provenance.records import Record, Study
 from geed.provenance.replay import replay
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-# Two numbers agree if they differ by less than RELATIVE of the larger one, or by less than ABSOLUTE: another processor rounds
-# sums of float32 products otherwise, and what is zero up to rounding has no relative precision.
+# Where a job ran on a machine like this one, with the same packages, its numbers come out exactly. Elsewhere two numbers agree
+# if they differ by less than RELATIVE of the larger one, or by less than ABSOLUTE: another processor rounds sums of float32
+# products otherwise, and what is zero up to rounding has no relative precision.
 RELATIVE, ABSOLUTE = 1e-4, 1e-6
 _NUMBERS = ["value", "se", "n_images", "n_elements"]
 _ROWS = 3  # of those that differ, how many become faults of their own
@@ -40,8 +41,9 @@ def verdicts(study: Study, scope: Sequence[Record], wrong: set[str]) -> Check:
             same += 1
             continue
         try:
-            differing = list(_differing(read_json(study.place(path)), read_json(folder / path)))
-            differing += _differing_parts(study, record, folder)
+            exact = not _surroundings(record)
+            differing = list(_differing(read_json(study.place(path)), read_json(folder / path), exact))
+            differing += _differing_parts(study, record, folder, exact)
         except GeedError as error:
             check.fail(path, str(error), job=job(record, study))
             continue
@@ -55,7 +57,7 @@ def verdicts(study: Study, scope: Sequence[Record], wrong: set[str]) -> Check:
 
 def measurements(study: Study, scope: Sequence[Record], wrong: set[str], count: int, seed: int) -> Check:
     """A sample of measurements, each one evaluation of one network under one group, from stored weights and data."""
-    check = Check(f"measurements: a sample made again, within {RELATIVE:g}")
+    check = Check("measurements: a sample made again")
     draw = random.Random(f"measurements {seed}")
     jobs = [record for record in scope if record.rule == "measure"]
     drawn = draw.sample(jobs, min(count, len(jobs)))
@@ -64,6 +66,8 @@ def measurements(study: Study, scope: Sequence[Record], wrong: set[str], count: 
     for record, folder in _replayed(check, study, drawn, wrong, "measure", params):
         check.checked += 1
         for path in record.outputs:
+            if path in wrong:  # said already, and perhaps not even a table
+                continue
             try:
                 compared, worst = _compare(check, study, record, path, folder)
             except GeedError as error:
@@ -71,7 +75,7 @@ def measurements(study: Study, scope: Sequence[Record], wrong: set[str], count: 
                 continue
             rows, largest = rows + compared, max(largest, worst)
     if jobs and count:
-        differ = f"at most {largest:.1g} apart" if largest else "all equal to the last digit"
+        differ = f"at most {largest:.1g} apart, of {RELATIVE:g} allowed on another machine" if largest else "all equal"
         check.remark = f"{rows:,} numbers, {differ}" if rows else "none could be compared"
     else:
         check.remark = "not asked for" if jobs else "none recorded"
@@ -114,7 +118,9 @@ def _replayed(
     params: dict[Path, dict[str, Any]] | None = None,
 ) -> Iterator[tuple[Record, Path]]:
     """Each job run again, with the folder of its outputs; those whose inputs are not as recorded are left out, and noted."""
-    left = []
+    left: list[str] = []
+    if not records:
+        return
     with bar(len(records), words, unit="jobs") as progress:
         for record in records:
             if any(path in wrong or not study.place(path).is_file() for path in record.inputs):
@@ -159,7 +165,7 @@ def _compare(check: Check, study: Study, record: Record, path: str, folder: Path
         row = odd.iloc[0]
         where = "the file alone" if row["_merge"] == "left_only" else "the measurement alone"
         raise GeedError(f"{len(odd)} rows stand in one of the two only, the first in {where}: {_row(row, keys)}")
-    compared, largest, bad = 0, 0.0, []
+    compared, largest, bad, exact = 0, 0.0, [], not _surroundings(record)
     for row in both.to_dict("records"):
         for name in numbers:
             a, b = (np.atleast_1d(np.asarray(row[f"{name}_{which}"], dtype=np.float64)) for which in ("stored", "made"))
@@ -167,13 +173,13 @@ def _compare(check: Check, study: Study, record: Record, path: str, folder: Path
                 bad.append((np.inf, row, name, f"{len(b)} values", f"{len(a)} values"))
                 continue
             compared += a.size
-            differences = _differences(a, b)
+            differences = _differences(a, b, exact)
             place = int(differences.argmax()) if a.size else 0
             if a.size and differences[place] > 0:
                 largest = max(largest, float(_relative(a, b).max()))
             if a.size and differences[place] > 1:
                 index = f"[{place}]" if name == "values" else ""
-                bad.append((differences[place], row, f"{name}{index}", f"{b[place]:.9g}", f"{a[place]:.9g}"))
+                bad.append((differences[place], row, f"{name}{index}", repr(float(b[place])), repr(float(a[place]))))
     bad.sort(key=lambda entry: -entry[0])
     for _, row, name, made_value, stored_value in bad[:_ROWS]:
         check.fail(
@@ -190,12 +196,12 @@ def _same_rows(stored: "pd.DataFrame", made: "pd.DataFrame", keys: list[str]) ->
     return stored.merge(made[keys].drop_duplicates(), on=keys)
 
 
-def _differences(a: "np.ndarray", b: "np.ndarray") -> "np.ndarray":
-    """|a − b| in units of the tolerance; NaN agrees with NaN alone."""
+def _differences(a: "np.ndarray", b: "np.ndarray", exact: bool) -> "np.ndarray":
+    """|a − b| in units of the tolerance, infinite where they must be equal; NaN agrees with NaN alone."""
     import numpy as np
 
-    with np.errstate(invalid="ignore"):
-        units = np.abs(a - b) / np.maximum(RELATIVE * np.maximum(np.abs(a), np.abs(b)), ABSOLUTE)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        units = np.abs(a - b) / (0.0 if exact else np.maximum(RELATIVE * np.maximum(np.abs(a), np.abs(b)), ABSOLUTE))
     return np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.where(np.isnan(units), np.inf, units))
 
 
@@ -210,20 +216,20 @@ def _row(row: Any, keys: Sequence[str]) -> str:
     return ", ".join(f"{key} {row[key]}" for key in keys if row[key] != "" and key != "depth")
 
 
-def _differing(stored: Any, made: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Where two JSON values differ by more than the tolerance, as (place, stored, made)."""
+def _differing(stored: Any, made: Any, exact: bool, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Where two JSON values differ, by more than the tolerance where they need not be equal, as (place, stored, made)."""
     if isinstance(stored, dict) and isinstance(made, dict):
         for key in sorted(stored.keys() | made.keys(), key=lambda key: (key != "verdict", key)):
             if key != "sha256":
-                yield from _differing(stored.get(key), made.get(key), f"{where}.{key}" if where else key)
+                yield from _differing(stored.get(key), made.get(key), exact, f"{where}.{key}" if where else key)
     elif isinstance(stored, list) and isinstance(made, list) and len(stored) == len(made):
         for index, pair in enumerate(zip(stored, made, strict=True)):
-            yield from _differing(*pair, f"{where}[{index}]")
-    elif stored != made and not _close(stored, made):
+            yield from _differing(*pair, exact, f"{where}[{index}]")
+    elif stored != made and not _close(stored, made, exact):
         yield where, stored, made
 
 
-def _differing_parts(study: Study, record: Record, folder: Path) -> Iterator[tuple[str, Any, Any]]:
+def _differing_parts(study: Study, record: Record, folder: Path, exact: bool) -> Iterator[tuple[str, Any, Any]]:
     for path in record.outputs:
         if path.endswith(".csv"):
             stored, made = read_table(study.place(path)), read_table(folder / path)
@@ -231,12 +237,13 @@ def _differing_parts(study: Study, record: Record, folder: Path) -> Iterator[tup
                 yield path, f"{len(stored)} rows of {len(stored.columns)}", f"{len(made)} rows of {len(made.columns)}"
                 continue
             for number, (a, b) in enumerate(zip(stored.to_dict("records"), made.to_dict("records"), strict=True)):
-                yield from ((f"{path}, row {number + 1}, {place}", *pair) for place, *pair in _differing(a, b))
+                yield from ((f"{path}, row {number + 1}, {place}", *pair) for place, *pair in _differing(a, b, exact))
 
 
-def _close(a: Any, b: Any) -> bool:
-    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (a, b))
-    return numbers and (abs(a - b) <= max(RELATIVE * max(abs(a), abs(b)), ABSOLUTE) or (a != a and b != b))
+def _close(a: Any, b: Any, exact: bool) -> bool:
+    if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (a, b)):
+        return False
+    return (a != a and b != b) or (not exact and abs(a - b) <= max(RELATIVE * max(abs(a), abs(b)), ABSOLUTE))
 
 
 def _same_bytes(one: Path, other: Path) -> bool:
@@ -254,7 +261,7 @@ def _in_order(study: Study, record: Record, seen: set[Path] | None = None) -> li
 
 
 def _surroundings(record: Record) -> str:
-    """What is other here than where a job ran, in words, as far as it changes the last digits of a training."""
+    """What is other here than where a job ran, in words, as far as it may change the last digits; empty for the same."""
     import platform
 
     import torch
@@ -265,6 +272,5 @@ def _surroundings(record: Record) -> str:
     device = "cuda" if torch.cuda.is_available() and record.content["params"].get("device") != "cpu" else "cpu"
     if machine.get("device") not in (None, device):
         changed.append(f"the device {device}")
-    if machine.get("system") not in (None, platform.platform()):
-        changed.append(platform.platform())
+    changed += [value for key, value in (("system", platform.platform()), ("cpu", cpu())) if machine.get(key) != value]
     return ", ".join(changed)

@@ -1,6 +1,7 @@
 """Where a file comes from: the jobs from a verdict, figure or table back to the raw data, as a tree."""
 
 import re
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -160,7 +161,12 @@ def _verdict(study: Study, record: Record) -> str | None:
         return None
     result = read_json(study.place(path))
     words = result if isinstance(result, dict) else {}
-    return f"{words.get('id')}: {words.get('verdict')}, {words.get('estimate_name')}: {words.get('estimate')}\n"
+    numbers = [words.get(key) for key in ("estimate", "ci_low", "ci_high")]
+    estimate, *interval = (f"{value:.3g}" if isinstance(value, (int, float)) else None for value in numbers)
+    text = f"{words.get('id')}: {words.get('verdict')}"
+    if estimate is not None:
+        text += f", {estimate}" + (f" [{', '.join(interval)}]" if all(interval) else "") + f" ({words.get('estimate_name')})"
+    return textwrap.fill(text, _WIDTH) + "\n"
 
 
 def _rebuild(study: Study, record: Record, name: str) -> list[str]:
@@ -169,12 +175,13 @@ def _rebuild(study: Study, record: Record, name: str) -> list[str]:
     seconds = sum(record.content["cost"].get("wall_seconds") or 0 for record in jobs)
     commits = sorted({record.commit[:7] for record in jobs if record.commit})
     overlay = "" if study.name == "demo" else f" --configfile workflow/studies/{study.name}.yaml"
-    lines = [
-        f"rebuild what is missing or out of date:  snakemake --cores 2{overlay} {name}",
-        f"rebuild all of it, {len(jobs)} jobs, {seconds:.0f} s:  snakemake --cores 2{overlay} --forceall {name}",
+    lines = [f"its sources: git checkout {commits[0]}"] if len(commits) == 1 else []
+    lines += [
+        "to rebuild what is missing or out of date:",
+        f"  snakemake --cores 2{overlay} {name}",
+        f"to rebuild all of it, {len(jobs)} jobs, {seconds:.0f} s:",
+        f"  snakemake --cores 2{overlay} --forceall {name}",
     ]
-    if len(commits) == 1:
-        lines.insert(0, f"its sources:  git checkout {commits[0]}")
     return lines
 
 
