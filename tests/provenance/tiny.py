@@ -187,7 +187,7 @@ def build(root):
     )
 
 
-SUFFIXES = {"html": "html", "csv": "csv", "markdown": "md", "json": "json"}
+SUFFIXES = {"csv": "csv", "markdown": "md", "json": "json"}
 
 
 def make(root):

@@ -11,6 +11,7 @@ from geed.errors import GeedError
 from geed.files import read_json
 
 SUFFIX = ".record.json"
+_MADE = ("results/", "figures/")  # where jobs write
 _SHARED = ("results/sources", "results/weights")  # fetched once, for every study
 _KEYS = ("rule", "wildcards", "params", "inputs", "outputs", "measured", "code", "packages", "machine", "cost")
 _HEXADECIMAL = set("0123456789abcdef")
@@ -24,8 +25,8 @@ class Record:
         path: where the record lies.
         rule: the rule.
         wildcards: its wildcards, by name.
-        inputs: path -> SHA-256 of the data that it read, without the sources.
-        sources: path -> SHA-256 of the script and the modules that it ran.
+        inputs: path -> SHA-256 of what it read of results and figures.
+        sources: path -> SHA-256 of the other files that it read: its script, the modules that it ran, templates.
         outputs: path -> SHA-256.
         content: the record whole.
     """
@@ -72,8 +73,9 @@ def read(path: Path) -> Record:
     for name, digest in (content["inputs"] | content["outputs"]).items():
         if not (isinstance(digest, str) and len(digest) == 64 and set(digest) <= _HEXADECIMAL):
             raise GeedError(f"{path}: expected a SHA-256 for {name}, found {digest!r}")
-    inputs = {name: digest for name, digest in content["inputs"].items() if not name.endswith(".py")}
-    for name in [*inputs, *content["outputs"]]:
+    inputs = {name: digest for name, digest in content["inputs"].items() if name.startswith(_MADE)}
+    sources = {name: digest for name, digest in content["inputs"].items() if name not in inputs}
+    for name in [*inputs, *content["outputs"], *(name for name in sources if not name.endswith(".py"))]:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise GeedError(f"{path}: expected paths inside the project, found {name}")
     return Record(
@@ -81,7 +83,7 @@ def read(path: Path) -> Record:
         rule=content["rule"],
         wildcards={key: str(value) for key, value in content["wildcards"].items()},
         inputs=inputs,
-        sources={name: digest for name, digest in content["inputs"].items() if name.endswith(".py")},
+        sources=sources,
         outputs=content["outputs"],
         content=content,
     )

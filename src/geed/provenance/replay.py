@@ -56,11 +56,11 @@ def replay(record: Record, study: Study, workspace: Path, params: Mapping[str, A
         if isinstance(value, str) and (PurePosixPath(value).is_absolute() or ".." in PurePosixPath(value).parts):
             raise GeedError(f"{record.path}: expected paths inside the project among the parameters, found {value}")
     for path in by_name(names["inputs"]):
-        if path not in record.inputs:
+        if path not in record.inputs and path not in record.sources:
             raise GeedError(f"{record.path}: expected a hash for every input, found none for {path}")
         link = workspace / path
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(study.place(path))
+        link.symlink_to(study.place(path) if path in record.inputs else SCRIPTS.parents[1] / path)
     for path in record.outputs:
         (workspace / path).parent.mkdir(parents=True, exist_ok=True)
     log = workspace / "replay.log"

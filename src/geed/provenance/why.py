@@ -179,7 +179,7 @@ def _rebuild(study: Study, record: Record, name: str) -> list[str]:
     lines += [
         "to rebuild what is missing or out of date:",
         f"  snakemake --cores 2{overlay} {name}",
-        f"to rebuild all of it, {len(jobs)} jobs, {seconds:.0f} s:",
+        f"to rebuild all of it, {len(jobs)} job{'s' if len(jobs) > 1 else ''}, {seconds:.0f} s:",
         f"  snakemake --cores 2{overlay} --forceall {name}",
     ]
     return lines
