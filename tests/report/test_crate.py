@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from geed.files import read_json, sha256
 from geed.report import crate, page
 
@@ -80,3 +82,12 @@ def test_a_study_with_nothing_done_has_a_crate_too(tmp_path, monkeypatch, study)
     monkeypatch.chdir(tmp_path)
     RESULTS.mkdir(parents=True)
     assert check(written(study), RESULTS)[1] == []
+
+
+@pytest.mark.demo
+def test_the_demos_crate_is_whole():
+    from rocrate.rocrate import ROCrate
+
+    folder = ROOT / "results/demo"
+    files, actions = check(ROCrate(folder), folder)
+    assert len(files) > 200 and len(actions) > 100

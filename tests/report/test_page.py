@@ -172,4 +172,4 @@ def test_damage_is_said_in_a_sentence(world, study, tmp_path):
 def test_long_tables_stay_in_their_file(world, study, monkeypatch):
     monkeypatch.setattr("geed.report.content.ROWS", 1)
     text = unescape(words(written(study)))
-    assert "Parts: the 2 numbers" in text and "0.2512" in text and "−1e−16" not in text
+    assert "Parts: the 2 rows" in text and "0.2512" in text and "−1e−16" not in text

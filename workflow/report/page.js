@@ -32,11 +32,4 @@
       header.append(button);
     }
   }
-  // What is folded is printed too.
-  let folded = [];
-  addEventListener("beforeprint", () => {
-    folded = [...document.querySelectorAll("details:not([open])")];
-    for (const details of folded) details.open = true;
-  });
-  addEventListener("afterprint", () => folded.forEach((details) => (details.open = false)));
 })();

@@ -106,7 +106,7 @@ def gather(study: Study) -> dict[str, Any]:
         "counts": [(verdict, verdicts.count(verdict)) for verdict in (*VERDICTS, "missing") if verdict in verdicts],
         "failures": [] if all(claim["whole"] for claim in claims) else failures(study.logs),
         "pictures": [picture(history, path) for path in study.pictures],
-        "networks": networks(study.plan, history.records),
+        "networks": networks(study.plan, history.records, order),
         "stages": stages(history.records, order),
         "jobs": [_job(path, record) for path, record in history.records.items()],
         "environment": environment(history.records),
@@ -132,7 +132,7 @@ def _claim(study: Study, history: History, claim: str, order: list[str]) -> dict
         "more": {key: value for key, value in result.items() if key not in _SHOWN},
         "pictures": [picture(history, name) for name in study.claims[claim]],
         "parts": table(study.result(claim, ".csv")),
-        "runs": _runs(networks(study.plan, records), result.get("accuracies", {})),
+        "runs": _runs(networks(study.plan, records, order), result.get("accuracies", {})),
         "stages": stages(records, order),
         "record": history.makers.get(path),
     }
@@ -194,10 +194,10 @@ def picture(history: History, path: str) -> dict[str, Any]:
     }
 
 
-def networks(plan: Mapping[str, Any], records: Mapping[str, Record]) -> list[dict[str, Any]]:
+def networks(plan: Mapping[str, Any], records: Mapping[str, Record], order: Sequence[str]) -> list[dict[str, Any]]:
     """Every network of some records, one row a run and seed: what it is, what it cost, its jobs' records, what these measured."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for path, record in records.items():
+    for path, record in sorted(records.items(), key=lambda item: order.index(item[1]["rule"])):
         if "run" not in record["wildcards"]:
             continue
         key = record["wildcards"]["run"], record["wildcards"].get("seed", "")
@@ -207,8 +207,8 @@ def networks(plan: Mapping[str, Any], records: Mapping[str, Record]) -> list[dic
         row["seconds"] += seconds(record)
         row["memory"] = max(row["memory"], record["cost"]["peak_memory_mb"])
         row["measured"] |= {key: (value, path) for key, value in record["measured"].items()}
-    order = {run: index for index, run in enumerate(plan.get("runs", {}))}
-    return sorted(rows.values(), key=lambda row: (order.get(row["run"], len(order)), row["run"], row["seed"].zfill(9)))
+    place = {run: index for index, run in enumerate(plan.get("runs", {}))}
+    return sorted(rows.values(), key=lambda row: (place.get(row["run"], len(place)), row["run"], row["seed"].zfill(9)))
 
 
 def _runs(rows: Iterable[Mapping[str, Any]], accuracies: Mapping[str, float]) -> list[dict[str, Any]]:
