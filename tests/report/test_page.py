@@ -71,6 +71,14 @@ def test_the_page_says_what_the_results_say(world, study):
         assert part in text, part
 
 
+def test_numbers_of_a_paper_are_a_table_and_a_result_may_leave_things_out(world, study):
+    printed = {"table_1": {"rotations:4": {"tied": {"SI": "1.00"}, "augmented": {"SI": "0.17±0.04", "LI": "98.6±5.4"}}}}
+    world.claim("K1", reported={"value": printed, "where": "Table 1"}, notes=None, floor=None, sensitivity=None, confidence=None)
+    text = words(written(study))
+    assert "What the paper reports: Table 1 table_1rotations:4 LISI augmented98.6±5.40.17±0.04 tied–1.00" in text
+    assert "Nothing to vary" in text and "2 seeds, 485 images Floor" in text
+
+
 def test_cost_is_that_of_all_jobs_in_a_claims_ancestry(world, study):
     text = words(written(study))
     # prepare 2, train 2 x 10.5, measure 2 x 5.5, claim 2, figure 2 s: the other claim's jobs do not count.

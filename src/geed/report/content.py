@@ -16,36 +16,15 @@ from geed.provenance.history import History, Record
 from geed.report import graph, words
 
 ROWS = 2000  # of a table on the page; longer ones are read from their file
-# What the page shows of a claim's result in places of their own; the rest is listed as it is.
-_SHOWN = {
-    *(
-        "id",
-        "paper",
-        "statement",
-        "reported",
-        "test",
-        "estimate",
-        "ci_low",
-        "ci_high",
-        "estimate_name",
-        "confidence",
-        "intervals",
-    ),
-    *(
-        "n_seeds",
-        "n_images",
-        "n_constructions",
-        "thresholds",
-        "verdict",
-        "part_verdicts",
-        "notes",
-        "sensitivity",
-        "floor",
-        "null",
-        "accuracies",
-    ),
-    *("parts", "evidence", "scale"),
+# What the page shows of a claim's result in places of their own, empty where a claim has none; the rest is listed as it is.
+_EMPTY: dict[str, Any] = {
+    **{key: {} for key in ("thresholds", "part_verdicts", "sensitivity", "floor", "null", "accuracies")},
+    "notes": [],
+    "reported": {"value": None, "where": ""},
+    **dict.fromkeys(("statement", "paper", "test", "estimate_name"), ""),
+    **dict.fromkeys(("estimate", "ci_low", "ci_high", "confidence", "intervals", "n_seeds", "n_images", "n_constructions")),
 }
+_SHOWN = {*_EMPTY, "id", "verdict", "parts", "evidence", "scale"}
 _LAST_LINES = 40
 
 
@@ -122,6 +101,7 @@ def _claim(study: Study, history: History, claim: str, order: list[str]) -> dict
     result = read_json(path)
     if not isinstance(result, dict) or "verdict" not in result:
         raise GeedError(f"{path}: expected the result of a claim, found no key 'verdict'")
+    result = _EMPTY | {key: value for key, value in result.items() if value is not None}
     records = history.ancestry([path, *study.claims[claim]])
     return found | {
         "verdict": result["verdict"],
@@ -132,7 +112,7 @@ def _claim(study: Study, history: History, claim: str, order: list[str]) -> dict
         "more": {key: value for key, value in result.items() if key not in _SHOWN},
         "pictures": [picture(history, name) for name in study.claims[claim]],
         "parts": table(study.result(claim, ".csv")),
-        "runs": _runs(networks(study.plan, records, order), result.get("accuracies", {})),
+        "runs": _runs(networks(study.plan, records, order), result["accuracies"]),
         "stages": stages(records, order),
         "record": history.makers.get(path),
     }
@@ -142,8 +122,8 @@ def sensitivity(result: Mapping[str, Any]) -> dict[str, Any]:
     """The verdicts under other choices: rows of (what was varied, to what, verdict), and how many keep the verdict."""
     rows = [
         (kind.replace("_", " "), str(choice), verdict)
-        for kind, verdicts in (result.get("sensitivity") or {}).items()
-        for choice, verdict in (verdicts or {}).items()
+        for kind, verdicts in result["sensitivity"].items()
+        for choice, verdict in verdicts.items()
     ]
     return {"rows": rows, "kept": sum(verdict == result["verdict"] for _, _, verdict in rows)}
 

@@ -54,7 +54,7 @@ def render(study: Study, content: Mapping[str, Any], look: Path, folder: Path) -
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    jinja.filters |= {"number": words.number, "duration": words.duration}
+    jinja.filters |= {"number": words.number, "duration": words.duration, "matrix": words.matrix}
     try:
         return jinja.get_template(TEMPLATE).render(
             **content,

@@ -51,6 +51,20 @@ def duration(seconds: float | None) -> str:
     return f"{round(seconds / 60) // 60} h {round(seconds / 60) % 60} min"
 
 
+def matrix(value: Any) -> list[str]:
+    """The columns of a mapping of mappings of plain values, which is read best as a table; none where it is something else.
+
+    >>> matrix({"tied": {"accuracy": 0.95}, "augmented": {"accuracy": 0.94, "LI": 98.6}}), matrix({"tied": 1.0})
+    (['accuracy', 'LI'], [])
+    """
+    rows = list(value.values()) if isinstance(value, dict) else []
+    if not all(
+        isinstance(row, dict) and row and not any(isinstance(entry, dict | list) for entry in row.values()) for row in rows
+    ):
+        return []
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
 def cell(text: str) -> str:
     """A cell of a CSV table: numbers in four figures, text as it is.
 
