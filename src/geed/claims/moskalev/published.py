@@ -1,4 +1,4 @@
-"""What Moskalev et al. 2023 report, as printed: group -> arm -> quantity -> cell. Imports nothing.
+"""What Moskalev et al. 2023 report, as printed: group -> arm -> quantity -> cell; `CELLS` has both tables. Imports nothing.
 
 Arms: `augmented` (DA), `tied` (WT), `regularised` (IR by LI), and for the Jacobian also `regularised_kl` and
 `regularised_normalized_l2`. Accuracy in percent.
@@ -62,4 +62,9 @@ FIGURE_5 = {
         "regularised_normalized_l2": {"jacobian_norm": "4.3±0.2"},
         "regularised": {"jacobian_norm": "0.6±0.03"},
     },
+}
+
+CELLS = {
+    group: {arm: table.get(arm, {}) | FIGURE_5[group].get(arm, {}) for arm in {**table, **FIGURE_5[group]}}
+    for group, table in TABLE_1.items()
 }
