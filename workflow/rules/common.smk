@@ -247,7 +247,6 @@ def study_shown():
         "claims": figures,
         "pictures": [path for path in all_figures() if path not in of_claims],
         "results": RESULTS,
-        "sources": [SOURCES, "results/weights", FIGURES],
         "logs": [LOGS, "logs/sources", "logs/weights"],
     }
 
