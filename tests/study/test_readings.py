@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from geed import groups, measure
-from geed.claims.moskalev.published import CELLS
 from geed.data import store
 from geed.data.imageset import ImageSet
 from geed.errors import GeedError
 from geed.models import weights
 from geed.models.build import build
-from geed.study.readings import SETTINGS, printed, search
+from geed.study.readings import SETTINGS, search
 
 PLAIN = {"kind": "perceptron", "hidden": 8, "layers": 2}
 TIED = PLAIN | {"kind": "tied_perceptron", "symmetry": "rotations:4", "pooling": "max"}
@@ -102,15 +101,6 @@ def test_accuracy_is_read_with_every_run_that_a_row_may_mean(study):
     assert set(study["table"].query("quantity != 'accuracy'")["run"]) == {"da", "wt"}
     invariant = study["table"].query("quantity == 'logit_invariance' and arm == 'tied'")
     assert (invariant["mean"] < 1e-10).all()
-
-
-def test_printed_cells():
-    assert printed("98.6±5.4") == (98.6, 5.4, 0.1)
-    assert printed("0.00") == (0, 0, 0.01)
-    assert printed("12") == (12, 0, 1)
-    with pytest.raises(GeedError, match=r"expected a printed number such as 98\.6±5\.4, found 'about 3'"):
-        printed("about 3")
-    assert all(printed(cell) for arms in CELLS.values() for row in arms.values() for cell in row.values())
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ of a printed number that of a uniform error, a printed unit / √12.
 
 import itertools
 import math
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from geed import files, groups
+from geed import files, groups, printed
 from geed.data import store
 from geed.data.imageset import ImageSet
 from geed.errors import GeedError, nearest
@@ -130,21 +129,6 @@ def _cells(comparisons: Mapping[str, Any], published: Mapping[str, Mapping[str, 
                 if version:
                     printed_cells = {"accuracy": printed_cells["accuracy"]} if "accuracy" in printed_cells else {}
                 yield Cell(name, group, arm, run, version, printed_cells)
-
-
-def printed(text: str) -> tuple[float, float, float]:
-    """A printed cell as (mean, standard deviation or 0, printed unit).
-
-    >>> printed("98.6±5.4"), printed("0.02")
-    ((98.6, 5.4, 0.1), (0.02, 0.0, 0.01))
-
-    Raises:
-        GeedError: it is not a number, or two with ± between.
-    """
-    match = re.fullmatch(r"(-?\d+(?:\.(\d+))?)(?:±(\d+(?:\.\d+)?))?", text.replace(" ", ""))
-    if match is None:
-        raise GeedError(f"readings: expected a printed number such as 98.6±5.4, found '{text}'")
-    return float(match[1]), float(match[3] or 0), 10.0 ** -len(match[2] or "")
 
 
 def _values(
@@ -294,7 +278,7 @@ def _table(cells: Sequence[Cell], found: Mapping[tuple[Cell, str], Mapping[str, 
 def _compared(cell: Cell, quantity: str, values: Sequence[float]) -> dict[str, Any]:
     mean = sum(values) / len(values)
     std = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1)) if len(values) > 1 else 0.0
-    published, spread, unit = printed(cell.printed[quantity])
+    paper = printed.parse(cell.printed[quantity])
     return {
         "comparison": cell.comparison,
         "group": cell.group,
@@ -303,9 +287,9 @@ def _compared(cell: Cell, quantity: str, values: Sequence[float]) -> dict[str, A
         "mean": mean,
         "std": std,
         "n_seeds": len(values),
-        "published": published,
-        "published_std": spread,
-        "z": (mean - published) / math.sqrt(std**2 + spread**2 + unit**2 / 12),
+        "published": paper.mean,
+        "published_std": paper.std,
+        "z": printed.z(mean, std, paper),
     }
 
 
