@@ -127,4 +127,5 @@ def read_table(path: str | Path) -> "pd.DataFrame":
     except FileNotFoundError as error:
         raise GeedError(f"{path}: no such file") from error
     except (OSError, ValueError) as error:
-        raise GeedError(f"{path}: expected a {path.suffix[1:]} table, found something unreadable ({error})") from error
+        said = str(error).partition("\n")[0]
+        raise GeedError(f"{path}: expected a {path.suffix[1:]} table, found something unreadable ({said})") from error

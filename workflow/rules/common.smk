@@ -169,26 +169,6 @@ def orbit_data(wildcards):
     return f"{RESULTS}/data/{PLAN.runs[PLAN.overview['runs'][0]]['data']}.safetensors"
 
 
-def readings_weights(wildcards):
-    """Trained networks of the runs that the search over readings looks at."""
-    return expand(
-        f"{RESULTS}/models/{{run}}/seed-{{seed}}/weights.safetensors",
-        run=PLAN.readings_runs,
-        seed=PLAN.seeds,
-    )
-
-
-def readings_data(wildcards):
-    return f"{RESULTS}/data/{PLAN.runs[PLAN.readings_runs[0]]['data']}.safetensors"
-
-
-def readings_tables():
-    """The search over readings, where the study has one."""
-    return expand(
-        f"{RESULTS}/readings.{{kind}}", kind=["csv", "md"] * bool(PLAN.readings)
-    )
-
-
 def training_memory(wildcards, attempt):
     """MB; the embedded and MNIST-sized sets fit the first attempt, a job killed for memory gets more at the next."""
     return 2000 * attempt
@@ -247,6 +227,7 @@ def study_shown():
         "claims": figures,
         "pictures": [path for path in all_figures() if path not in of_claims],
         "results": RESULTS,
+        "sources": [SOURCES, "results/weights", FIGURES],
         "logs": [LOGS, "logs/sources", "logs/weights"],
     }
 

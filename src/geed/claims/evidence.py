@@ -136,9 +136,12 @@ class _PerImage:
     def __init__(self, path: Path, condition: Any) -> None:
         self.path = path
         table = _read(path, [*_KEYS, "values"], condition)
-        keys = {name: table.column(name).to_pylist() for name in _KEYS}
-        values = table.column("values").combine_chunks()
-        buffer, bounds = values.values.to_numpy(zero_copy_only=False), values.offsets.to_numpy()
+        try:
+            keys = {name: table.column(name).to_pylist() for name in _KEYS}
+            values = table.column("values").combine_chunks()
+            buffer, bounds = values.values.to_numpy(zero_copy_only=False), values.offsets.to_numpy()
+        except (ValueError, AttributeError) as error:
+            raise GeedError(f"{path}: expected a table of measurements, found damaged columns ({error})") from error
         self._rows: dict[tuple, np.ndarray] = {}
         self._layers: dict[tuple, dict[str, float]] = {}
         self._conditions: dict[str, dict[tuple[str, int], None]] = {}

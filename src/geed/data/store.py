@@ -181,14 +181,21 @@ class _Reader:
 
         if not Path(path).is_file():
             raise GeedError(f"{path}: no such file; prepare the data set first")
+        self._path = path
         try:
             self._file = safe_open(path, framework="pt")
             self.about: dict[str, Any] = json.loads((self._file.metadata() or {})["geed"])
         except (SafetensorError, OSError, KeyError, ValueError) as error:
-            raise GeedError(
-                f"{path}: expected a prepared data set (safetensors), found something damaged or else: {error}"
-            ) from error
-        self._path = path
+            raise self._damaged(error) from error
+        kinds = {"name": str, "classes": list} | (
+            {"split": str, "corruptions": list, "severities": list} if "corruptions" in self.about else {"splits": list}
+        )
+        for key, kind in kinds.items():
+            if not isinstance(self.about, dict) or not isinstance(self.about.get(key), kind):
+                raise self._damaged(f"its description has no '{key}'")
+
+    def _damaged(self, how: object) -> GeedError:
+        return GeedError(f"{self._path}: expected a prepared data set (safetensors), found something damaged or else: {how}")
 
     def __enter__(self) -> "_Reader":
         return self
@@ -197,10 +204,18 @@ class _Reader:
         del self._file
 
     def imageset(self, images: str, labels: str, ids: str, split: str) -> ImageSet:
-        pixels = self._file.get_tensor(images)
-        if pixels.dtype == torch.uint8:
-            pixels = pixels.to(torch.float32).div_(255)
-        about = self.about
-        return ImageSet(
-            pixels, self._file.get_tensor(labels), self._file.get_tensor(ids), tuple(about["classes"]), about["name"], split
-        )
+        from safetensors import SafetensorError
+
+        try:
+            pixels, numbers, positions = (self._file.get_tensor(name) for name in (images, labels, ids))
+        except SafetensorError as error:
+            raise self._damaged(error) from error
+        stored_as_bytes = pixels.dtype == torch.uint8
+        pixels = pixels.to(torch.float32).div_(255) if stored_as_bytes else pixels
+        try:
+            found = ImageSet(pixels, numbers, positions, tuple(self.about["classes"]), self.about["name"], split)
+            if not stored_as_bytes:
+                _check_values(images, pixels)
+        except GeedError as error:
+            raise GeedError(f"{self._path}: {error}") from error
+        return found

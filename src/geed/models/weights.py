@@ -115,7 +115,10 @@ def load(path: str | Path, epoch: int | None = None) -> Network:
 def epochs(path: str | Path) -> list[int]:
     """The epochs in a file of snapshots, ascending; empty for a file of `save`."""
     with _open(path) as stream:
-        return _epochs(list(stream.keys()))
+        try:
+            return _epochs(list(stream.keys()))
+        except ValueError as error:
+            raise GeedError(f"{path}: expected weights of epochs, named 'epoch-<n>/…', found others ({error})") from error
 
 
 def _epochs(names: list[str]) -> list[int]:

@@ -30,5 +30,5 @@ def write(study: Study, look: Path, citation: Path) -> list[str]:
     )
     page.write(study, look, Path(study.results, page.NAME))
     crate.write(study, citation)
-    jobs = study.jobs()
-    return [claim for claim in study.claims if jobs.gap(study.result(claim))]
+    history = study.history()
+    return [claim for claim in study.claims if history.gap(study.result(claim))]
