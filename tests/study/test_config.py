@@ -84,7 +84,8 @@ def test_a_set_may_be_a_folder(tmp_path, source):
 
 def test_pretrained_weights_are_taken_unless_said_otherwise(tmp_path):
     config = changed(["architectures", "resnet"], {"kind": "pretrained", "name": "cifar10_resnet20"})
-    config["data"]["sets"]["digits"]["channels"] = 3
+    for name in ("digits", "photographs"):
+        config["data"]["sets"][name]["channels"] = 3
     run = {"data": "digits", "architecture": "resnet"}
     config["runs"] |= {"one": run, "two": run | {"initialisation": {"pretrained": False}}}
     config["runs"] |= {"three": run | {"initialisation": {"from": "one"}}}
