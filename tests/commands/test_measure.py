@@ -136,7 +136,47 @@ def test_many_layers_are_summarised_by_their_extremes(here, capsys):
     assert values == pytest.approx(table[:6] + table[-6:], rel=1e-3)
 
 
+def test_lie_derivatives_instead_of_a_group(here, capsys):
+    import my_networks
+
+    assert run(group=None, lie="translation_x, rotation", weights="small.pth", untrained=True) == 0
+    table, record = files.read_table("table.csv"), files.read_json("table.csv.record.json")
+    network, digits = my_networks.small(), load("digits", "test", limit=12)
+    network.load_state_dict(torch.load("small.pth", weights_only=True))
+    expected = geed.lie_derivative(network, digits.images, ["translation_x", "rotation"])
+    given = table[table["weights"] == "given"]
+    assert list(given["transform"].astype(str)) == ["translation_x", "rotation"] and len(table) == 4
+    np.testing.assert_allclose(given["value"].astype(float), expected["value"], rtol=1e-9)
+    assert record["lie_derivative"]["transforms"] == ["translation_x", "rotation"] and "group" not in record
+    shown = capsys.readouterr().out
+    assert "mean |dp/dt|" in shown and "untrained" in shown and f"{expected['value'][1]:.4g}" in shown
+
+
+def test_lie_derivatives_by_layer(here, capsys):
+    import my_networks
+
+    assert run(group=None, lie="rotation", layerwise=True, weights="small.pth", out="exact.csv") == 0
+    assert "rotation: squared norm that a layer adds" in capsys.readouterr().out
+    assert run(group=None, lie="rotation", layerwise=True, weights="small.pth", probes=3, out="probed.csv") == 0
+    exact, probed = files.read_table("exact.csv"), files.read_table("probed.csv")
+    network = my_networks.small()
+    network.load_state_dict(torch.load("small.pth", weights_only=True))
+    expected = geed.layerwise_lie_derivative(network, load("digits", "test", limit=12).images, "rotation")
+    np.testing.assert_allclose(exact["value"].astype(float), expected["value"], rtol=1e-9)
+    assert list(exact["layer"].astype(str)) == list(probed["layer"].astype(str)) == list(expected["layer"])
+    assert (exact["value"].astype(float) != probed["value"].astype(float)).any()
+    assert files.read_json("probed.csv.record.json")["layerwise_lie_derivative"]["probes"] == 3
+
+
 WRONG = [
+    ({"lie": "rotaton", "group": None}, "unknown transformation 'rotaton'; did you mean 'rotation'?"),
+    ({"lie": ",", "group": None}, "no transformations given"),
+    ({"lie": "saturation", "group": None}, "saturation: expected colour images (N, 3, H, W); found 1 channel(s)"),
+    ({"lie": "saturation", "layerwise": True, "group": None}, "saturation: acts on colours, which layers do not have"),
+    ({"lie": "rotation", "figure": "profile.png", "group": None}, "--figure, --layers and --metrics go with --group"),
+    ({"lie": "rotation", "probes": "4", "group": None}, "--probes goes with --layerwise"),
+    ({"lie": "rotation", "layerwise": True, "probes": "-4", "group": None}, "probes: expected None or a positive integer"),
+    ({"layerwise": True}, "--layerwise and --probes go with --lie"),
     ({"model": "timm:resnet19"}, "unknown timm model 'resnet19'; did you mean 'resnet18'?"),
     ({"model": "my_networks:smal"}, "no function 'smal'; did you mean 'small'?"),
     ({"group": "rotation:4"}, "did you mean 'rotations'?"),
