@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import geed
+from geed import compat
 from geed.errors import GeedError
 from geed.lie import tangents
 from geed.lie.generators import derivative, derivatives, transform
@@ -303,3 +304,27 @@ def test_one_sentence_says_what_is_wrong(networks, options, words):
     with pytest.raises(GeedError) as error:
         geed.layerwise_lie_derivative(**given)
     assert words in str(error.value)
+
+
+def test_steerable_layers_are_named_and_counted_elsewhere():
+    compat.import_e2cnn()
+    from e2cnn import gspaces
+    from e2cnn import nn as steerable
+
+    space = gspaces.Rot2dOnR2(4)
+    given = steerable.FieldType(space, [space.trivial_repr] * 3)
+    fields = steerable.FieldType(space, [space.regular_repr] * 2)
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.act = steerable.R2Conv(given, fields, 3, padding=1), steerable.ReLU(fields)
+            self.head = nn.Linear(8, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(self.act(self.conv(steerable.GeometricTensor(images, given))).tensor.mean(dim=(-2, -1)))
+
+    torch.manual_seed(0)
+    table = geed.layerwise_lie_derivative(Network(), torch.rand(2, 3, 9, 9), "rotation").set_index("layer")
+    assert table["note"]["conv"] == table["note"]["act"] == "it returns a GeometricTensor, on which no action is known"
+    assert table["value"][ROOT] > 0

@@ -169,6 +169,9 @@ class Terms:
             lanes = torch.arange(len(names), device=images.device)
             logits, rest, found = torch.vmap(run, out_dims=(None, 0, 0))(act(images), lanes)
         tangents.check_logits(logits, len(images))
+        for layer, kind in stops.silent.items():
+            order.setdefault(layer)
+            notes[layer] = f"it returns a {kind}, on which no action is known"
         found[Stop(ROOT, "out", 0)] = rest, rest.flatten(1).norm(dim=1)
 
         least = _ROUNDINGS * torch.finfo(logits.dtype).eps

@@ -50,6 +50,7 @@ class Stops:
     Attributes:
         layout: what the network says about its layers' shapes.
         leaves: names of the modules without children.
+        silent: layers of the last pass that returned no tensor, and what they did return.
     """
 
     def __init__(self, model: nn.Module):
@@ -58,11 +59,12 @@ class Stops:
         self.leaves = leaves(model)
         inside = tuple(f"{name}." for name in self.leaves)
         self._names = [name for name, _ in model.named_modules() if name and not name.startswith(inside)]
+        self.silent: dict[str, str] = {}
         self._visit: Visit | None = None
 
     def forward(self, images: Tensor, visit: Visit) -> Any:
         """One forward pass; `visit` may return another tensor instead of the one it is shown."""
-        self._visit, self._calls, self._stack = visit, Counter(), [ROOT]
+        self._visit, self._calls, self._stack, self.silent = visit, Counter(), [ROOT], {}
         return self.model(images)
 
     @contextlib.contextmanager
@@ -95,7 +97,10 @@ class Stops:
             seen = Seen(name, self._stack[-1], any(tensor is other for other in given))
             return self._visit(Stop(layer, "out", next(number)), seen, tensor)
 
-        return _each(result, visit)
+        changed = _each(result, visit)
+        if not next(number):
+            self.silent[layer] = type(result).__name__
+        return changed
 
 
 def _named(hook: Callable[..., Any], name: str) -> Callable[..., Any]:
