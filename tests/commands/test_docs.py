@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from geed.lie import transforms
 from geed.metrics import registry
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -18,7 +19,13 @@ def test_every_metric_has_its_section_and_its_distances_are_named():
         assert distance in text, f"{name}: its distance is not named"
 
 
-@pytest.mark.parametrize("page", ["metrics.md", "measure.md"])
+def test_every_transformation_and_option_is_explained():
+    text = (DOCS / "lie.md").read_text()
+    for name in (*transforms.NAMES, *transforms.RESAMPLES, *transforms.OUTPUTS, *transforms.REDUCTIONS):
+        assert f"`{name}`" in text, name
+
+
+@pytest.mark.parametrize("page", ["metrics.md", "measure.md", "lie.md"])
 def test_pictures_and_links_are_there(page):
     text = (DOCS / page).read_text()
     for target in re.findall(r"\]\(([^)#]+)\)", text):

@@ -35,8 +35,8 @@ from geed.metrics.session import forward_mode, images_at_once, prepared
 if TYPE_CHECKING:
     import pandas as pd
 
-# Violations below this many roundings of their two terms are none.
-_ROUNDINGS = 100
+# Violations below this many roundings of what they are the difference of are none.
+_ROUNDINGS = 10
 
 
 def layerwise_lie_derivative(
@@ -135,7 +135,12 @@ class Terms:
     def of(cls, stops: Stops, images: Tensor, names: list[str], resample: str) -> "Terms":
         """Find the violations: one pass of the images with all transformations' tangents."""
         aspect = images.shape[-2] / images.shape[-1]
-        act = functools.partial(derivatives, names, resample=resample, aspect=aspect)
+        reach = [0.0]
+
+        def act(maps: Tensor) -> Tensor:
+            reach[0] = max(maps.shape[-2:]) / 2  # pixels per unit of t, by which differences and their roundings are multiplied
+            return derivatives(names, maps, resample=resample, aspect=aspect)
+
         owners: dict[Stop, str] = {Stop(ROOT, "out", 0): ROOT}
         order: dict[str, None] = {}
         notes: dict[str, str] = {}
@@ -155,7 +160,7 @@ class Terms:
                     notes[stop.layer] = acted if stop.where == "out" else acted.replace("its output", "its input", 1)
                     return tensor
                 after = (acted[which] if len(acted) > 1 else acted[0]).expand_as(value)
-                found[stop], owners[stop] = (before - after, before.norm() + after.norm()), owner
+                found[stop], owners[stop] = (before - after, before.norm() + after.norm() + reach[0] * value.norm()), owner
                 result = _with_tangent(tensor, value, before, after - before, seen.in_place)
                 result._acted_on = result._version
                 return result
@@ -194,7 +199,7 @@ class Terms:
         classes = self.logits.shape[-1]
         many = max(1, at_once // len(self.images))
         with tangents.explained(self.images):
-            if 2 * classes < self._lanes:  # a row costs about twice a column, of which half are short
+            if classes < self._lanes:  # a row costs about what a column does
                 rows = torch.eye(classes, dtype=self.logits.dtype, device=self.logits.device)
                 return self._rows(rows[:, None].expand(-1, len(self.images), -1), many).permute(2, 1, 0)
             return torch.cat([self._columns(range(low, min(low + many, self._lanes))) for low in range(0, self._lanes, many)])
