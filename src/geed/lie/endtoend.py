@@ -17,7 +17,7 @@ from geed.errors import GeedError
 from geed.lie import tangents, transforms
 from geed.lie.generators import derivatives, transform
 from geed.metrics import batches
-from geed.metrics.moments import Moments
+from geed.metrics.moments import Moments, add_rows
 from geed.metrics.session import forward, forward_mode, images_at_once, prepared
 
 if TYPE_CHECKING:
@@ -144,8 +144,7 @@ class Table:
         if not np.isfinite(columns).all():
             first = start + int((~np.isfinite(columns)).any(axis=0).argmax())
             raise GeedError(f"the model's output holds NaN or infinity (first at image {first})")
-        for moments, row in zip(self.moments, columns, strict=True):
-            moments.add(row)
+        add_rows(self.moments, columns)
 
     def rows(self, keys: list[dict[str, Any]]) -> "pd.DataFrame":
         """The table, with `keys` in front of each row's value."""
