@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src/geed"
-FOUNDATION = {"errors", "files", "seeds", "compat", "progress", "allocator"}
+FOUNDATION = {"errors", "files", "seeds", "compat", "progress", "allocator", "printed"}
 ROOMS = [
     "groups",
     "metrics",

@@ -8,6 +8,7 @@ from synthetic import C4, settings
 from geed.claims import parts as claim_parts
 from geed.claims import table
 from geed.claims.decision import CLAIMS, decide, evaluate
+from geed.claims.moskalev import arms as networks
 from geed.claims.settings import evaluations, metrics
 from geed.errors import GeedError
 from geed.files import read_json, sha256
@@ -77,15 +78,18 @@ def test_every_claim_of_the_schema_can_be_decided_and_the_other_way_round():
     assert set(schema["properties"]) == set(CLAIMS)
 
 
-def test_the_demo_study_decides_every_claim_and_measures_what_it_needs():
+@pytest.mark.parametrize(("study", "decided"), [("demo", "KP"), ("genuine", "MP")])
+def test_a_study_decides_its_claims_and_measures_what_they_need(study, decided):
     from geed.study import plan
 
-    study = plan.load([ROOT / "config.yaml"], ROOT / "workflow/schemas", {})
-    assert set(study.claims) == set(CLAIMS)
+    files = [ROOT / "config.yaml", *([ROOT / f"workflow/studies/{study}.yaml"] if study != "demo" else [])]
+    study = plan.load(files, ROOT / "workflow/schemas", {})
+    assert set(study.claims) == {claim for claim in CLAIMS if claim[0] in decided}
     for claim, given in study.claims.items():
         measured = {metric for name in evaluations(given) for metric in study.evaluations[name]["metrics"]}
         controls = {f"{name}/{distance}" for name, known in CONTROLS.items() for distance in known}
-        assert metrics(given) <= measured | controls or claim.startswith("P")
+        wanted = set(networks.METRICS) if claim[0] == "M" else metrics(given)
+        assert wanted is None or wanted <= measured | controls
 
 
 def test_table_lists_every_claim_and_those_that_are_missing(measurements, tmp_path):

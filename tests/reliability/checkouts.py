@@ -88,6 +88,13 @@ class Checkout:
             kill_group(process)
         return code, self.words[before:]
 
+    def geed(self, *arguments: str) -> tuple[int, str]:
+        """A `geed` command: exit status and what it said."""
+        command = [sys.executable, "-c", "import sys; from geed.cli import main; sys.exit(main())", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(self.folder / "src")}
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300)
+        return done.returncode, done.stdout + done.stderr
+
     @property
     def words(self) -> str:
         """All that the runs have said so far."""

@@ -34,7 +34,7 @@ from geed.errors import GeedError
 from geed.figures import overview, tables
 from geed.models import published, weights, zoo
 from geed.models.build import build
-from geed.provenance.history import History
+from geed.provenance import records
 from geed.training import checkpoints
 
 ROOT = Path(__file__).parents[2]
@@ -139,7 +139,8 @@ def claims(file: Path) -> None:
 
 
 def record(file: Path) -> None:
-    files.write_json(file, {"inputs": {"a": "0" * 64}, "outputs": {"b": "1" * 64}, "params": {}, "rule": "train"})
+    parts = {key: {} for key in ("wildcards", "params", "measured", "code", "packages", "machine", "cost")}
+    files.write_json(file, {"rule": "train", "inputs": {"a": "0" * 64}, "outputs": {"b": "1" * 64}} | parts)
 
 
 # name of the file: how it is made, how it is read
@@ -158,7 +159,7 @@ FILES = {
     "K4.csv": (copied("claims/K4.csv"), lambda file: tables.read(REFERENCE / "claims/K4.json", file)),
     "K4.json": (copied("claims/K4.json"), lambda file: tables.read(file, REFERENCE / "claims/K4.csv")),
     "claims.json": (copied("claims.json"), claims),
-    "train.record.json": (record, lambda file: History.read([file.parent])),
+    "train.record.json": (record, records.read),
     "overview.safetensors": (orbit, overview.read),
     "photograph.png": (photograph, lambda file: readers.photograph(file, 32)),
     "photograph.jpg": (photograph, lambda file: readers.photograph(file, 32)),

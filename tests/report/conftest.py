@@ -26,7 +26,6 @@ def study():
         claims={"K1": ["figures/small/layers.png"], "K2": []},
         pictures=["figures/small/overview.png"],
         results="results/small",
-        sources=["results/sources", "figures/small"],
         logs=["logs/small"],
     )
 

@@ -3,7 +3,6 @@
 import re
 from xml.etree import ElementTree
 
-from geed.provenance.history import History
 from geed.report import graph
 
 NEEDS = {
@@ -51,7 +50,7 @@ def test_rules_come_in_the_order_of_their_needs():
 
 
 def test_the_graph_is_that_of_the_records(world, study):
-    found = graph.rules(History.read(["results/small", "figures/small"]))
+    found = graph.rules(study.jobs())
     assert found == {
         "claim": {"measure"},
         "claims_table": {"claim"},

@@ -146,7 +146,14 @@ def test_a_verdict_whose_ground_is_gone_is_out_of_date(world, study):
 def test_a_verdict_whose_ground_was_made_anew_is_out_of_date(world, study):
     table = "results/small/measurements/plain/seed-0/table.parquet"
     world.job("measure", "results/small/measurements/plain/seed-0/measure.record.json", {table: "new"}, run="plain", seed="0")
-    assert f"Out of date: {table} was made anew after results/small/claims/K1 had read it." in words(written(study))
+    assert f"Out of date: {table} was made anew after 'claim K1' had read it." in words(written(study))
+
+
+def test_a_damaged_record_is_said_and_the_page_is_there_all_the_same(world, study):
+    Path("results/small/claims/K1.record.json").write_text("{")
+    text = words(written(study))
+    assert "Out of date: no record says how results/small/claims/K1.json was made." in text
+    assert "results/small/claims/K1.record.json: expected JSON" in text
 
 
 def test_a_study_with_nothing_done_has_a_page_too(tmp_path, monkeypatch, study):
@@ -159,7 +166,8 @@ def test_after_a_failure_the_next_run_makes_tables_and_page_anew(world, study):
     record = PAGE.with_suffix(".record.json")
     record.write_text("{}")
     Path("results/small/claims/K2.json").unlink()
-    assert partial.write(study, LOOK, ROOT / "CITATION.cff") == ["K2"]
+    said = partial.write(study, LOOK, ROOT / "CITATION.cff")
+    assert said[-1] == f"missing or out of date: K2; {PAGE} shows what is there"
     assert "K2,missing" in Path("results/small/claims.csv").read_text()
     assert PAGE.is_file() and Path("results/small/ro-crate-metadata.json").is_file() and not record.exists()
 

@@ -120,6 +120,14 @@ def test_a_blend_names_its_set_and_is_filled(tmp_path):
 
 # (what is changed, words that the sentence must hold)
 WRONG = {
+    "readings of no run": (
+        changed(["readings"], {"comparisons": {"rotation": {"group": "rotations:4", "arms": {"tied": ["plian"]}}}}),
+        ["readings.comparisons.rotation.arms.tied", "'plain'"],
+    ),
+    "readings of two data sets": (
+        changed(["readings"], {"comparisons": {"r": {"group": "rotations:4", "arms": {"a": ["plain"], "b": ["pretraining"]}}}}),
+        ["readings.comparisons.r.arms.b: expected runs of one data set, digits, found pretraining of digits_0to4"],
+    ),
     "blend with no set": (shifted(**{"with": "photo"}), ["evaluations.shift.blend.with", "'photographs'"]),
     "blend beyond one": (shifted(at=[0, 1.5]), ["evaluations.shift.blend.at.1", "at most 1", "found 1.5"]),
     "blend between thousandths": (shifted(at=[0.0005]), ["evaluations.shift.blend.at: expected whole thousandths", "0.0005"]),

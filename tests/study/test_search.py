@@ -24,8 +24,8 @@ def test_bisection_finds_the_smallest_with_few_trainings(length):
             return weight >= threshold
 
         found = step.smallest(grid, reaches)
-        assert found == ((threshold, True) if threshold < length else (length - 1, False))
-        assert found[0] in asked and len(asked) == len(set(asked)) <= length.bit_length()
+        assert found == (threshold if threshold < length else None)
+        assert (found is None or found in asked) and len(asked) == len(set(asked)) <= length.bit_length()
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_result_table_and_the_run_itself(data, tmp_path):
     assert table.taken.sum() == 1 and table.weight[table.taken].item() == result["weight"] == record["weight"]
     reaching = table.weight[table.value >= 0.9]
     assert result["reached"] == (len(reaching) > 0)
-    assert result["weight"] == (reaching.min() if len(reaching) else GRID[-1])
+    assert result["weight"] == (reaching.min() if len(reaching) else table.weight[table.value.idxmax()])
     assert set(table.n_images) == {20} and result["seed"] == 3
     # the network of the search's seed is the run's, byte for byte, and another seed trains with the weight found
     alone = with_weight(run, result["weight"])
@@ -89,11 +89,13 @@ def test_result_table_and_the_run_itself(data, tmp_path):
         assert ("trained_by" in record) == (seed == 3)
 
 
-def test_where_no_weight_reaches_the_largest_is_taken_and_said_so(data, tmp_path, capsys):
+def test_where_no_weight_reaches_the_nearest_is_taken_and_said_so(data, tmp_path, capsys):
     search(settings(at_least=2.0, metric="saliency_similarity"), data, tmp_path)
-    result = files.read_json(tmp_path / "search/ir.json")
-    assert result["weight"] == GRID[-1] and result["reached"] is False
-    assert "no weight reaches saliency_similarity >= 2.0; the largest, 10000, is taken" in capsys.readouterr().out
+    result, table = files.read_json(tmp_path / "search/ir.json"), pd.read_csv(tmp_path / "search/ir.csv")
+    assert result["weight"] == table.weight[table.value.idxmax()] and result["reached"] is False
+    assert set(table.weight) == {10, 1000, 10000}
+    expected = f"no weight reaches saliency_similarity >= 2.0; the nearest, {result['weight']:g}, is taken"
+    assert expected in capsys.readouterr().out
 
 
 def test_a_killed_search_goes_on_with_the_candidates_it_has(data, tmp_path, monkeypatch):

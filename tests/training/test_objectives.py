@@ -141,7 +141,9 @@ def di_by_loops(first, second):
 
 
 def normalised_by_loops(first, second):
-    return li_by_loops(*([[a / math.hypot(*u) for a in u] for u in logits] for logits in (first, second)))
+    norms = [math.hypot(*u) * math.hypot(*v) for u, v in zip(*(logits.tolist() for logits in logits_of_a_pair()), strict=True)]
+    distances = [li_by_loops([u], [v]) for u, v in zip(first, second, strict=True)]
+    return sum(distance / norm for distance, norm in zip(distances, norms, strict=True)) / len(first)
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,26 @@ def orbit_data(wildcards):
     return f"{RESULTS}/data/{PLAN.runs[PLAN.overview['runs'][0]]['data']}.safetensors"
 
 
+def readings_weights(wildcards):
+    """Trained networks of the runs that the search over readings looks at."""
+    return expand(
+        f"{RESULTS}/models/{{run}}/seed-{{seed}}/weights.safetensors",
+        run=PLAN.readings_runs,
+        seed=PLAN.seeds,
+    )
+
+
+def readings_data(wildcards):
+    return f"{RESULTS}/data/{PLAN.runs[PLAN.readings_runs[0]]['data']}.safetensors"
+
+
+def readings_tables():
+    """The search over readings, where the study has one."""
+    return expand(
+        f"{RESULTS}/readings.{{kind}}", kind=["csv", "md"] * bool(PLAN.readings)
+    )
+
+
 def training_memory(wildcards, attempt):
     """MB; the embedded and MNIST-sized sets fit the first attempt, a job killed for memory gets more at the next."""
     return 2000 * attempt
@@ -227,7 +247,6 @@ def study_shown():
         "claims": figures,
         "pictures": [path for path in all_figures() if path not in of_claims],
         "results": RESULTS,
-        "sources": [SOURCES, "results/weights", FIGURES],
         "logs": [LOGS, "logs/sources", "logs/weights"],
     }
 
@@ -237,13 +256,9 @@ def show_what_is_there():
     from geed.report import partial
     from geed.report.content import Study
 
+    study = Study(**study_shown())
     try:
-        missing = partial.write(
-            Study(**study_shown()), Path("workflow/report"), Path("CITATION.cff")
-        )
-        print(
-            f"geed: {RESULTS}/report.html shows what is there; missing or out of date: {', '.join(missing) or 'no claim'}",
-            file=sys.stderr,
-        )
+        lines = partial.write(study, Path("workflow/report"), Path("CITATION.cff"))
+        print(*(f"geed: {line}" for line in lines), sep="\n", file=sys.stderr)
     except GeedError as error:
         print(f"geed: {error}", file=sys.stderr)

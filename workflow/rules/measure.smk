@@ -1,5 +1,6 @@
 # Needs: trained networks and prepared data. Gives: results/<study>/measurements/<run>/seed-<k>/{table,per_image}.parquet:
-# all layers x all group elements x all metrics x clean, corrupted and far-out-of-distribution data, one job a network.
+# all layers x all group elements x all metrics x clean, corrupted and far-out-of-distribution data, one job a network; and
+# results/<study>/readings.{csv,md}: what a published table leaves open, searched for the reading that fits best.
 
 
 rule measure:
@@ -44,3 +45,27 @@ rule orbit:
         device=PLAN.device,
     script:
         "../scripts/orbit.py"
+
+
+rule readings:
+    input:
+        weights=readings_weights,
+        data=readings_data,
+        code=code("readings.py"),
+    output:
+        table=f"{RESULTS}/readings.csv",
+        page=f"{RESULTS}/readings.md",
+        record=f"{RESULTS}/readings.record.json",
+    log:
+        f"{LOGS}/readings.log",
+    benchmark:
+        f"{LOGS}/readings.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=measuring_memory,
+    params:
+        settings=PLAN.readings,
+        runs=PLAN.readings_runs,
+        device=PLAN.device,
+    script:
+        "../scripts/readings.py"

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 _METRICS = ("layer_metric", "field_metric", "output_metric", "metric", "dispersion_metric", "metrics", "shown_metrics")
-_EVALUATIONS = ("evaluation", "corrupted", "far")
+_EVALUATIONS = ("evaluation", "corrupted", "far", "saliency", "shift", "spectrum")
 
 
-def metrics(settings: Mapping[str, Any]) -> set[str]:
-    """The metrics, as `name` or `name/distance`, that a claim reads.
+def metrics(settings: Mapping[str, Any]) -> set[str] | None:
+    """The metrics, as `name` or `name/distance`, that a claim reads; None, for all, where its settings name none.
 
     Accuracy is always shown, and a network without declared fields has channel_eed in place of field_eed.
 
@@ -16,6 +16,8 @@ def metrics(settings: Mapping[str, Any]) -> set[str]:
     ['accuracy', 'channel_eed/cosine', 'field_eed/cosine']
     """
     named = {name for key in _METRICS for name in _list(settings.get(key))}
+    if not named:
+        return None
     return {"accuracy", *named, *(name.replace("field_eed", "channel_eed") for name in named)}
 
 

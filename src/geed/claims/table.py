@@ -1,15 +1,19 @@
 """The table of verdicts: one row per claim."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from geed.claims.names import FIGURES
+from geed.errors import GeedError
 from geed.files import atomic, read_json, write_json, write_table
 
 _RESULT = ["verdict", "estimate", "ci_low", "ci_high", "n_seeds", "estimate_name", "statement", "scale"]
+_NUMBER = (int, float, type(None))
+_KINDS: dict[str, Any] = dict.fromkeys(("id", "verdict", "statement", "scale"), str)
+_KINDS |= dict.fromkeys(("estimate", "ci_low", "ci_high", "n_seeds"), _NUMBER)
 COLUMNS = ["claim", *_RESULT, "figure", "command"]
 
 
@@ -34,6 +38,21 @@ def collect(results: Sequence[Mapping[str, Any]], expected: Sequence[str] = ()) 
         )
     frame = pd.DataFrame(rows, columns=COLUMNS)
     return frame.astype({"estimate": float, "ci_low": float, "ci_high": float, "n_seeds": "Int64"})
+
+
+def read(path: str | Path) -> list[dict[str, Any]]:
+    """The results in a study's claims.json, or the one in a claims/<ID>.json.
+
+    Raises:
+        GeedError: the file is absent, damaged, or holds something else.
+    """
+    content = read_json(path)
+    results = content if isinstance(content, list) else [content]
+    for result in results:
+        for key, kinds in _KINDS.items():
+            if not isinstance(result, dict) or not isinstance(result.get(key), kinds):
+                raise GeedError(f"{path}: expected the result of a claim, found one without a proper '{key}'")
+    return results
 
 
 def command(claim: str, study: str | None) -> str:
@@ -67,13 +86,21 @@ def text(frame: pd.DataFrame) -> str:
     )
 
 
-def write_tables(results: Sequence[Path], *, csv: Path, markdown: Path, json: Path) -> None:
+def write_tables(results: Sequence[Path], *, csv: Path, markdown: Path, json: Path, out_of_date: Collection[str] = ()) -> None:
     """Gather results and write the table as CSV and Markdown, and whole as JSON; a file that is not there is a missing claim.
+
+    Args:
+        results: claims/<ID>.json of all claims.
+        csv: output.
+        markdown: output.
+        json: output.
+        out_of_date: claims that count as missing though their file is there.
 
     Raises:
         GeedError: a result is damaged, or a table cannot be written.
     """
-    found = [read_json(path) for path in results if Path(path).exists()]
+    there = [path for path in results if Path(path).exists() and Path(path).stem not in out_of_date]
+    found = [result for path in there for result in read(path)]
     frame = collect(found, expected=[Path(path).stem for path in results])
     write_table(csv, frame)
     with atomic(markdown) as temporary:

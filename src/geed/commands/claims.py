@@ -1,6 +1,7 @@
 """`geed claims FOLDER`: the verdicts of a study, from its results folder."""
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -12,14 +13,20 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table."""
+    """Print the table; 1 where claims are missing."""
     from geed.claims import table
     from geed.errors import GeedError
-    from geed.files import read_json
+    from geed.files import read_table
 
     path = args.folder / "claims.json"
     if not path.exists():
         raise GeedError(f"{path}: no such file; `snakemake --cores 2` writes it")
-    frame = table.collect(read_json(path))
+    results = table.read(path)
+    listed = path.with_suffix(".csv")
+    expected = read_table(listed).get("claim", []) if listed.exists() else []
+    frame = table.collect(results, expected)
     print(table.markdown(frame) if args.markdown else table.text(frame))
-    return 0
+    missing = frame.loc[frame["verdict"] == "missing", "claim"]
+    if len(missing):
+        print(f"missing: {', '.join(missing)}; {args.folder / 'report.html'} says what stopped them", file=sys.stderr)
+    return int(len(missing) > 0)

@@ -5,7 +5,7 @@ first. They share one set of reductions of the maps, in the maps' own precision;
 """
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,13 +46,9 @@ def measure(maps: Tensor, group: Group, metrics: Collection[str], fibres: Sequen
     pixels = _pixels(group, *maps.shape[-2:])
     blocks = [_reduce(block, group, pixels, correlating, mixing) for block in _blocks(maps)]
     plain, mixed = (_join([block[i] for block in blocks]) for i in (0, 1))
-    values = {}
-    if "channel_eed" in metrics or mixed is None:
-        values["channel_eed"] = -plain.cosine(pixels)
-    if "field_eed" in metrics:
-        values["field_eed"] = values["channel_eed"] if mixed is None else -mixed.cosine(pixels)
-    if correlating:
-        values["feature_correlation"] = plain.correlation()
+    means = plain.means(pixels)
+    values = {"channel_eed": -means[0], "feature_correlation": means[-1]}
+    values["field_eed"] = values["channel_eed"] if mixed is None else -mixed.means(pixels)[0]
     return {name: values[name] for name in metrics}
 
 
@@ -67,15 +63,15 @@ class _Products:
     a: Statistics
     b: Statistics
 
-    def cosine(self, pixels: float) -> Tensor:
-        """Mean cosine of each image, (N,)."""
-        dot = torch.addcmul(self.dot, self.a[1], self.b[1], value=pixels) if len(self.a) > 1 else self.dot
-        return _mean_ratio(dot, self.a[0], self.b[0])
-
-    def correlation(self) -> Tensor:
-        """Mean correlation of each image, (N,)."""
-        a, b = self.a[2], self.b[2]
-        return _mean_ratio(self.dot * a.sign() * b.sign(), a, b)
+    def means(self, pixels: float) -> Tensor:
+        """Mean cosine of each image, and mean correlation if there are statistics for it: (1 or 2, N)."""
+        if len(self.a) == 1:
+            return _mean_ratio(self.dot[None], self.a[0][None], self.b[0][None])
+        dots, a, b = [torch.addcmul(self.dot, self.a[1], self.b[1], value=pixels)], self.a[:1], self.b[:1]
+        if len(self.a) > 2:  # what rounding leaves of a product with a constant channel is nothing
+            dots.append(self.dot * self.a[2].sign() * self.b[2].sign())
+            a, b = self.a[::2], self.b[::2]
+        return _mean_ratio(torch.stack(dots), torch.stack(a), torch.stack(b))
 
 
 def _join(blocks: "Sequence[_Products | None]") -> "_Products | None":
@@ -93,9 +89,17 @@ def _pixels(group: Group, height: int, width: int) -> float:
 
 
 @functools.lru_cache(maxsize=64)
-def _quarter_turns(group: Group) -> tuple[bool, ...]:
-    """For each element, whether it exchanges rows and columns."""
-    return tuple(bool(turns % 0.5) for _, turns in map(group.linear_part, range(group.order)))
+def _by_quarter_turns(group: Group) -> tuple[tuple[int, int], ...]:
+    """Each element k as (h, t), k = h t: h keeps rows rows, and t is the identity or always the same quarter turn."""
+    turns = [k for k in range(group.order) if group.linear_part(k)[1] % 0.5]
+    return tuple((group.compose(k, group.inverse(turns[0])), turns[0]) if k in turns else (k, 0) for k in range(group.order))
+
+
+@functools.lru_cache(maxsize=64)
+def _sources(group: Group, height: int, width: int) -> Tensor:
+    """Of a group that permutes pixels: (|G|, H · W), the pixel from which each takes its value."""
+    pixels = torch.arange(height * width).unflatten(0, (height, width))
+    return torch.stack([group.act(k, pixels).flatten() for k in range(group.order)])
 
 
 def _blocks(maps: Tensor) -> Sequence[Tensor]:
@@ -117,22 +121,21 @@ def _reduce(
     original, b_original = left[0], tuple(part[0] for part in a)
     if correlating:
         original = _centred(original, b_original[1], group)
-    quarter_turns = _quarter_turns(group)
-    turned = _columns_first(original) if exact and any(quarter_turns) and _is_cheap(original) else original
+    moved = _moved(original, group) if exact else None
     dots, b, mixed_dots, mixed_b = [], [], [], []
     for k in group.averaged:
         if exact:
-            right, b_right = group.act(k, turned if quarter_turns[k] else original), b_original
+            right, b_right = moved(k), b_original
         else:
             right = group.act(k, maps[0])
             b_right = _statistics(right, group, pixels, correlating)
             right = _centred(right, b_right[1], group) if correlating else right
         # With itself, a map has its squared norm as product.
-        dots.append(b_right[-1].square() if exact and k == 0 else (left[k] * right).sum(dim=(-2, -1)))
+        dots.append(b_right[-1].square() if exact and k == 0 else _dot(left[k], right))
         b.append(b_right)
         if fibres is not None:
             right, b_right = _mixed(right, b_right, fibres[k], pixels)
-            mixed_dots.append((left[k] * right).sum(dim=(-2, -1)))
+            mixed_dots.append(_dot(left[k], right))
             mixed_b.append(b_right)
     a = tuple(part[group.averaged.start :] for part in a)
     stack = lambda parts: tuple(torch.stack(part) for part in zip(*parts, strict=True))  # noqa: E731
@@ -149,13 +152,30 @@ def _statistics(values: Tensor, group: Group, pixels: float, correlating: bool) 
     if values.device.type != "cpu":
         return norm, mean, _without_rounding(_norm(_centred(values, mean, group)), mean, pixels)
     # From the moments, which saves a pass; but not for channels that vary little about a large mean.
-    spread = norm.square().addcmul_(mean, mean, value=-pixels)
-    doubtful = spread < norm.square().mul_(0.05)
+    squares = norm.square()
+    spread = torch.addcmul(squares, mean, mean, value=-pixels)
+    doubtful = spread < squares.mul_(0.05)
     spread = spread.clamp_min_(0).sqrt_()
     if bool(doubtful.any()):
+        doubtful = doubtful.nonzero(as_tuple=True)
         means = mean[doubtful]
         spread[doubtful] = _without_rounding(_norm(_centred(values[doubtful], means, group)), means, pixels)
     return norm, mean, spread
+
+
+def _moved(original: Tensor, group: Group) -> Callable[[int], Tensor]:
+    """What gives g f(x) for each g of a group that permutes pixels, in the way that is fast for the layout."""
+    if original.device.type != "cpu":
+        return lambda k: group.act(k, original)
+    sources, flat = _sources(group, *original.shape[-2:]), original.flatten(-2)
+    if _is_cheap(original):  # moving rows is; exchanging them with columns is not, and done once
+        turns = _by_quarter_turns(group)
+        turned = {t: flat.gather(-1, sources[t].expand_as(flat)).view_as(original) for t in {t for _, t in turns} - {0}}
+        turned[0] = original
+        return lambda k: group.act(turns[k][0], turned[turns[k][1]])
+    # Channels lie last: one copy of whole pixels for all elements.
+    pixels = flat.mT.index_select(1, sources.flatten()).unflatten(1, sources.shape)
+    return pixels.permute(1, 0, 3, 2).unflatten(-1, original.shape[-2:]).__getitem__
 
 
 def _is_cheap(values: Tensor) -> bool:
@@ -163,9 +183,8 @@ def _is_cheap(values: Tensor) -> bool:
     return values.device.type == "cpu" and values[0].is_contiguous()
 
 
-def _columns_first(values: Tensor) -> Tensor:
-    """The same maps laid out by columns: a quarter turn then gives rows, and products of rows with rows are fast."""
-    return values.transpose(-2, -1).contiguous().transpose(-2, -1)
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum(dim=(-2, -1))
 
 
 def _norm(values: Tensor) -> Tensor:
@@ -196,12 +215,12 @@ def _mixed(values: Tensor, statistics: Statistics, fibre: Fibre, pixels: float) 
 
 
 def _mean_ratio(dot: Tensor, a_norm: Tensor, b_norm: Tensor) -> Tensor:
-    """Mean of dot / (|a| |b|) over elements and channels of (n, N, C): (N,), float64, NaN where a norm is not finite.
+    """Mean of dot / (|a| |b|) over elements and channels of (…, n, N, C): (…, N), float64, NaN where a norm is not finite.
 
     The smallest number whose square is a normal one is added to both norms, so that the ratio is 1 where both are zero and 0
     where one is; it changes nothing else.
     """
     least = torch.finfo(dot.dtype).tiny ** 0.5 * 4
     ratio = (dot + least**2).div_(a_norm + least).div_(b_norm + least)
-    finite = (a_norm.sum(dim=(0, 2)) + b_norm.sum(dim=(0, 2))).double() * 0  # 0 times infinity is NaN
-    return ratio.mean(dim=(0, 2), dtype=torch.float64).clamp_(-1, 1) + finite
+    ratio.add_(a_norm, alpha=0).add_(b_norm, alpha=0)  # 0 times infinity is NaN
+    return ratio.mean(dim=(-3, -1), dtype=torch.float64).clamp_(-1, 1)

@@ -22,7 +22,7 @@ from geed.groups.fields import Fibre, fibres
 from geed.metrics import batches, channelwise, general, latent, output
 from geed.metrics.general import Action
 from geed.metrics.layers import NOT_CALLED, adapt, describe, leaves
-from geed.metrics.moments import Moments
+from geed.metrics.moments import Moments, add_rows
 from geed.metrics.registry import Metric, parse_all
 from geed.metrics.session import forward, images_at_once, prepared
 
@@ -154,12 +154,12 @@ class _Recorder:
         """The chunk is through: one transfer from the device, whatever the number of layers."""
         if self._new:
             rows = torch.stack([values for _, _, values in self._new]).cpu().numpy()
-            for (metric, layer, _), values in zip(self._new, rows, strict=True):
-                if (values != values).any():
-                    where = f"layer '{layer}'" if layer else "the model's output"
-                    first = self._start + int((values != values).argmax())
-                    raise GeedError(f"{where} holds NaN, infinity, or numbers too large to square (first at image {first})")
-                self.moments.setdefault((metric, layer), Moments(self.keep)).add(values)
+            if (unfit := rows != rows).any():
+                row, image = divmod(int(unfit.argmax()), rows.shape[1])
+                layer, first = self._new[row][1], self._start + image
+                where = f"layer '{layer}'" if layer else "the model's output"
+                raise GeedError(f"{where} holds NaN, infinity, or numbers too large to square (first at image {first})")
+            add_rows([self.moments.setdefault((metric, layer), Moments(self.keep)) for metric, layer, _ in self._new], rows)
         self._new.clear()
         self.n_images += self._n
 

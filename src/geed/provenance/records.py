@@ -149,6 +149,26 @@ class Study:
                 waiting += [self.producer[path] for path in record.inputs if path in self.producer]
         return [record for record in self.records if record.path in seen]
 
+    def gap(self, path: str) -> str | None:
+        """Why a file no longer follows from what it was made from, in a sentence; None where it does.
+
+        Looks at records and at which files are there, and hashes nothing: it finds what a stopped or partly failed run leaves.
+        """
+        if not self.place(path).exists():
+            return f"{path} is not there"
+        if path not in self.producer:
+            return f"no record says how {path} was made"
+        for record in self.ancestry([self.producer[path]]):
+            for output in record.outputs:
+                if not self.place(output).exists():
+                    return f"{output}, on which it rests, is not there"
+            for name, digest in record.inputs.items():
+                if not self.place(name).exists():
+                    return f"{name}, on which it rests, is not there"
+                if name in self.producer and self.producer[name].outputs[name] != digest:
+                    return f"{name} was made anew after '{record.job}' had read it"
+        return None
+
     def about(self, claim: str) -> list[Record]:
         """The records of a claim: its ancestry, and what was made from it alone, its figures.
 

@@ -4,7 +4,7 @@ import base64
 import csv
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from geed.claims.table import command
 from geed.claims.verdicts import VERDICTS
 from geed.errors import GeedError
 from geed.files import read_json
-from geed.provenance.history import History, Record
+from geed.provenance import records
+from geed.provenance.records import Record
 from geed.report import graph, words
 
 ROWS = 2000  # of a table on the page; longer ones are read from their file
@@ -38,7 +39,6 @@ class Study:
         claims: claim -> the pictures (.png) of its figures.
         pictures: the pictures that belong to no claim.
         results: folder of its results.
-        sources: further folders that hold files which its jobs read or made.
         logs: folders of its jobs' logs.
     """
 
@@ -47,7 +47,6 @@ class Study:
     claims: Mapping[str, list[str]]
     pictures: list[str]
     results: str
-    sources: list[str]
     logs: list[str]
 
     def result(self, claim: str, suffix: str = ".json") -> str:
@@ -64,9 +63,13 @@ class Study:
             *self.pictures,
         ]
 
-    def history(self) -> History:
-        """The records of the jobs on which what the page shows rests."""
-        return History(History.read([self.results, *self.sources]).ancestry(self.targets()))
+    def jobs(self, *others: str) -> records.Study:
+        """The records of the jobs on which what the page shows rests, and `others` too; none where nothing was done yet."""
+        found = records.Study(Path(self.results).resolve(), self.results, [])
+        if any(Path(self.results).rglob(f"*{records.SUFFIX}")):
+            found = records.load(Path(self.results))
+        made = [found.producer[path] for path in (*self.targets(), *others) if path in found.producer]
+        return replace(found, records=found.ancestry(made))
 
 
 def gather(study: Study) -> dict[str, Any]:
@@ -75,34 +78,36 @@ def gather(study: Study) -> dict[str, Any]:
     Raises:
         GeedError: a result, a record or a picture is damaged.
     """
-    history = study.history()
-    order = graph.order(graph.rules(history))
-    claims = [_claim(study, history, claim, order) for claim in study.claims]
+    jobs = study.jobs()
+    order = graph.order(graph.rules(jobs))
+    claims = [_claim(study, jobs, claim, order) for claim in study.claims]
     verdicts = [claim["verdict"] for claim in claims]
+    damaged = [{"path": jobs.recorded(path), "said": said} for path, said in jobs.damaged]
     return {
         "study": study,
         "claims": claims,
         "counts": [(verdict, verdicts.count(verdict)) for verdict in (*VERDICTS, "missing") if verdict in verdicts],
-        "failures": [] if all(claim["whole"] for claim in claims) else failures(study.logs),
-        "pictures": [picture(history, path) for path in study.pictures],
-        "networks": networks(study.plan, history.records, order),
-        "stages": stages(history.records, order),
-        "jobs": [_job(path, record) for path, record in history.records.items()],
-        "environment": environment(history.records),
-        "history": history,
+        "failures": [] if all(claim["whole"] for claim in claims) else damaged + failures(study.logs),
+        "pictures": [picture(jobs, path) for path in study.pictures],
+        "networks": networks(study.plan, jobs, order),
+        "stages": stages(jobs.records, order),
+        "rows": [_job(jobs, record) for record in jobs.records],
+        "environment": environment(jobs.records),
+        "jobs": jobs,
     }
 
 
-def _claim(study: Study, history: History, claim: str, order: list[str]) -> dict[str, Any]:
+def _claim(study: Study, jobs: records.Study, claim: str, order: list[str]) -> dict[str, Any]:
     path = study.result(claim)
-    found = {"id": claim, "path": path, "command": command(claim, study.name), "gap": history.gap(path), "whole": False}
+    found = {"id": claim, "path": path, "command": command(claim, study.name), "gap": jobs.gap(path), "whole": False}
     if not Path(path).exists():
         return found | {"verdict": "missing", "result": {}}
     result = read_json(path)
     if not isinstance(result, dict) or "verdict" not in result:
         raise GeedError(f"{path}: expected the result of a claim, found no key 'verdict'")
     result = _EMPTY | {key: value for key, value in result.items() if value is not None}
-    records = history.ancestry([path, *study.claims[claim]])
+    made = [jobs.producer[name] for name in (path, *study.claims[claim]) if name in jobs.producer]
+    mine = replace(jobs, records=jobs.ancestry(made))
     return found | {
         "verdict": result["verdict"],
         "whole": found["gap"] is None,
@@ -110,11 +115,11 @@ def _claim(study: Study, history: History, claim: str, order: list[str]) -> dict
         "estimate": words.estimate(result),
         "sensitivity": sensitivity(result),
         "more": {key: value for key, value in result.items() if key not in _SHOWN},
-        "pictures": [picture(history, name) for name in study.claims[claim]],
+        "pictures": [picture(jobs, name) for name in study.claims[claim]],
         "parts": table(study.result(claim, ".csv")),
-        "runs": _runs(networks(study.plan, records, order), result["accuracies"]),
-        "stages": stages(records, order),
-        "record": history.makers.get(path),
+        "runs": _runs(networks(study.plan, mine, order), result["accuracies"]),
+        "stages": stages(mine.records, order),
+        "record": _record(jobs, path),
     }
 
 
@@ -149,7 +154,7 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def picture(history: History, path: str) -> dict[str, Any]:
+def picture(jobs: records.Study, path: str) -> dict[str, Any]:
     """A figure: its PNG for an `img`, its size in pixels, its title and caption from the record of its job."""
     try:
         content = Path(path).read_bytes()
@@ -158,8 +163,7 @@ def picture(history: History, path: str) -> dict[str, Any]:
     if content[:8] != b"\x89PNG\r\n\x1a\n":
         raise GeedError(f"{path}: expected a PNG picture, found something else")
     width, height = struct.unpack(">2I", content[16:24])
-    record = history.makers.get(path)
-    said = history.records[record]["measured"] if record else {}
+    said = jobs.producer[path].content["measured"] if path in jobs.producer else {}
     return {
         "path": path,
         "pdf": str(Path(path).with_suffix(".pdf")),
@@ -169,24 +173,29 @@ def picture(history: History, path: str) -> dict[str, Any]:
         "height": height,
         "title": said.get("title", Path(path).stem.replace("_", " ")),
         "caption": said.get("caption", ""),
-        "record": record,
-        "gap": history.gap(path),
+        "record": _record(jobs, path),
+        "gap": jobs.gap(path),
     }
 
 
-def networks(plan: Mapping[str, Any], records: Mapping[str, Record], order: Sequence[str]) -> list[dict[str, Any]]:
-    """Every network of some records, one row a run and seed: what it is, what it cost, its jobs' records, what these measured."""
+def _record(jobs: records.Study, path: str) -> str | None:
+    """Where the record of the job that made a file lies."""
+    return jobs.recorded(jobs.producer[path].path) if path in jobs.producer else None
+
+
+def networks(plan: Mapping[str, Any], jobs: records.Study, order: Sequence[str]) -> list[dict[str, Any]]:
+    """Every network of some jobs, one row a run and seed: what it is, what it cost, its jobs' records, what these measured."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for path, record in sorted(records.items(), key=lambda item: order.index(item[1]["rule"])):
-        if "run" not in record["wildcards"]:
+    for record in sorted(jobs.records, key=lambda record: order.index(record.rule)):
+        if "run" not in record.wildcards:
             continue
-        key = record["wildcards"]["run"], record["wildcards"].get("seed", "")
+        key, path = (record.wildcards["run"], record.wildcards.get("seed", "")), jobs.recorded(record.path)
         row = rows.setdefault(key, {"run": key[0], "seed": key[1], "jobs": [], "seconds": 0.0, "memory": 0.0, "measured": {}})
         row["settings"] = plan.get("runs", {}).get(key[0], {})
-        row["jobs"].append((record["rule"], path))
+        row["jobs"].append((record.rule, path))
         row["seconds"] += seconds(record)
-        row["memory"] = max(row["memory"], record["cost"]["peak_memory_mb"])
-        row["measured"] |= {key: (value, path) for key, value in record["measured"].items()}
+        row["memory"] = max(row["memory"], record.content["cost"]["peak_memory_mb"])
+        row["measured"] |= {key: (value, path) for key, value in record.content["measured"].items()}
     place = {run: index for index, run in enumerate(plan.get("runs", {}))}
     return sorted(rows.values(), key=lambda row: (place.get(row["run"], len(place)), row["run"], row["seed"].zfill(9)))
 
@@ -205,42 +214,42 @@ def _runs(rows: Iterable[Mapping[str, Any]], accuracies: Mapping[str, float]) ->
 
 def seconds(record: Record) -> float:
     """What a job took, its start-up and imports included."""
-    return record["cost"]["wall_seconds"] + record["cost"]["startup_seconds"]
+    return record.content["cost"]["wall_seconds"] + record.content["cost"]["startup_seconds"]
 
 
-def stages(records: Mapping[str, Record], order: Sequence[str]) -> list[dict[str, Any]]:
+def stages(jobs: Iterable[Record], order: Sequence[str]) -> list[dict[str, Any]]:
     """Jobs, seconds and memory by rule, in the order given; the last row is all of them. No rows where there are no records."""
     rows: dict[str, dict[str, Any]] = {}
-    for record in records.values():
-        for name in (record["rule"], "all"):
+    for record in jobs:
+        for name in (record.rule, "all"):
             row = rows.setdefault(name, {"rule": name, "jobs": 0, "seconds": 0.0, "startup": 0.0, "longest": 0.0, "memory": 0.0})
             row["jobs"] += 1
             row["seconds"] += seconds(record)
-            row["startup"] += record["cost"]["startup_seconds"]
+            row["startup"] += record.content["cost"]["startup_seconds"]
             row["longest"] = max(row["longest"], seconds(record))
-            row["memory"] = max(row["memory"], record["cost"]["peak_memory_mb"])
+            row["memory"] = max(row["memory"], record.content["cost"]["peak_memory_mb"])
     return [rows[name] for name in (*order, "all") if name in rows]
 
 
-def _job(path: str, record: Record) -> dict[str, Any]:
-    cost = record["cost"]
+def _job(jobs: records.Study, record: Record) -> dict[str, Any]:
+    cost = record.content["cost"]
     return {
-        "rule": record["rule"],
-        "of": " ".join(record["wildcards"].values()),
+        "rule": record.rule,
+        "of": " ".join(record.wildcards.values()),
         "seconds": seconds(record),
         "memory": cost["peak_memory_mb"],
-        "device": record["machine"]["device"],
+        "device": record.content["machine"]["device"],
         "started": cost["started"],
-        "record": path,
-        "outputs": list(record["outputs"]),
+        "record": jobs.recorded(record.path),
+        "outputs": list(record.outputs),
     }
 
 
-def environment(records: Mapping[str, Record]) -> list[tuple[str, str, int]]:
+def environment(jobs: Iterable[Record]) -> list[tuple[str, str, int]]:
     """Rows of (what, which, number of jobs); more than one row for a thing is a study whose jobs ran differently."""
     counts: dict[tuple[str, str], int] = {}
-    for record in records.values():
-        code, machine = record["code"], record["machine"]
+    for record in jobs:
+        code, machine = record.content["code"], record.content["machine"]
         state = {True: ", with uncommitted changes", False: ", as committed"}.get(code["dirty"], "")
         facts = {
             "commit": f"{code['commit']}{state}" if code["commit"] else "outside a git checkout",
@@ -249,7 +258,7 @@ def environment(records: Mapping[str, Record]) -> list[tuple[str, str, int]]:
             "system": machine["system"],
             "device": machine["device"],
             "threads a job": machine["threads"],
-            **record["packages"],
+            **record.content["packages"],
         }
         for name, value in facts.items():
             counts[name, str(value)] = counts.get((name, str(value)), 0) + 1
@@ -258,10 +267,10 @@ def environment(records: Mapping[str, Record]) -> list[tuple[str, str, int]]:
 
 
 def failures(logs: Iterable[str]) -> list[dict[str, str]]:
-    """The jobs whose log ends in an error: the log, and its last sentence."""
+    """The jobs whose log ends in an error: its path, and its last sentence."""
     found = []
     for path in sorted(path for folder in logs for path in Path(folder).rglob("*.log")):
         lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-_LAST_LINES:]
         if lines and (lines[-1].startswith("geed: ") or any(line.startswith("Traceback") for line in lines)):
-            found.append({"log": path.as_posix(), "said": lines[-1]})
+            found.append({"path": path.as_posix(), "said": lines[-1]})
     return found

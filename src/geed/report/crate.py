@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from geed import __version__
 from geed.data import registry
 from geed.files import write_json
-from geed.provenance.history import History, Record
+from geed.provenance import records
+from geed.provenance.records import Record
 from geed.report.content import Study
 from geed.report.page import NAME as PAGE
 from geed.study.config import read_yaml
@@ -57,7 +58,7 @@ def describe(study: Study, citation: Mapping[str, Any]) -> dict[str, Any]:
     """
     from rocrate.rocrate import ROCrate
 
-    history = History(History.read([study.results, *study.sources]).ancestry([*study.targets(), f"{study.results}/{PAGE}"]))
+    jobs = study.jobs(f"{study.results}/{PAGE}")
     crate = ROCrate(version="1.1")
     crate.metadata.extra_contexts.append(_TERMS)
     root = crate.root_dataset
@@ -66,7 +67,7 @@ def describe(study: Study, citation: Mapping[str, Any]) -> dict[str, Any]:
         f"{len(study.claims)} claims on the invariance of neural networks ({', '.join(study.claims)}), each with a verdict "
         f"computed from measurements; {PAGE} shows them, and every file lies beside the record of the job that made it."
     )
-    root["datePublished"] = max((_times(record)[1] for record in history.records.values()), default="1970-01-01")
+    root["datePublished"] = max((_times(record)[1] for record in jobs.records), default="1970-01-01")
     root["conformsTo"] = _add(crate, _PROFILE, "CreativeWork", name="Process Run Crate", version="0.5")
     licence = f"https://spdx.org/licenses/{citation['license']}"
     root["license"] = _add(crate, licence, "CreativeWork", name=citation["license"])
@@ -75,7 +76,7 @@ def describe(study: Study, citation: Mapping[str, Any]) -> dict[str, Any]:
     root["isBasedOn"] = [
         _data(crate, source) for source in dict.fromkeys(entry["source"] for entry in study.plan["sets"].values())
     ]
-    root["mentions"] = [_action(crate, study, path, record, history) for path, record in history.records.items()]
+    root["mentions"] = [_action(crate, study, jobs, record) for record in jobs.records]
     return crate.metadata.generate()
 
 
@@ -85,42 +86,40 @@ def _add(crate: "ROCrate", identifier: str, kind: str, **properties: Any) -> "En
     return crate.dereference(identifier) or crate.add(ContextEntity(crate, identifier, properties={"@type": kind, **properties}))
 
 
-def _action(crate: "ROCrate", study: Study, path: str, record: Record, history: History) -> "Entity":
+def _action(crate: "ROCrate", study: Study, jobs: records.Study, record: Record) -> "Entity":
     """One job: what it read of the study's files, what it made, when, with which rule."""
-    files = [*history.records[path]["outputs"].items()]
-    read = [(name, digest) for name, digest in record["inputs"].items() if name in history.makers]
+    path = jobs.recorded(record.path)
     start, end = _times(record)
-    label = " ".join([record["rule"], *record["wildcards"].values()])
     return _add(
         crate,
         f"#job/{path}",
         "CreateAction",
-        name=label,
+        name=record.job,
         instrument=_rule(crate, record),
         startTime=start,
         endTime=end,
         actionStatus="http://schema.org/CompletedActionStatus",
-        object=[_file(crate, study, name, digest) for name, digest in read],
-        result=[_file(crate, study, name, digest) for name, digest in files],
-        subjectOf=_file(crate, study, path, None, about=f"The record of {label}: parameters, code, packages, machine, cost"),
+        object=[_file(crate, study, name, digest) for name, digest in record.inputs.items() if name in jobs.producer],
+        result=[_file(crate, study, name, digest) for name, digest in record.outputs.items()],
+        subjectOf=_file(crate, study, path, None, about=f"The record of {record.job}: parameters, code, packages, machine, cost"),
     )
 
 
 def _rule(crate: "ROCrate", record: Record) -> "Entity":
     """The software that a job is a run of: a rule of this workflow at a commit, with the packages that it had."""
-    commit = record["code"]["commit"] or "outside a checkout"
-    state = "+changes" if record["code"]["dirty"] else ""
+    commit = record.commit or "outside a checkout"
+    state = "+changes" if record.dirty else ""
     packages = [
         _add(
             crate, f"https://pypi.org/project/{name}/{version.split('+')[0]}/", "SoftwareApplication", name=name, version=version
         )
-        for name, version in record["packages"].items()
+        for name, version in record.content["packages"].items()
     ]
     return _add(
         crate,
-        f"#rule/{record['rule']}@{commit}{state}",
+        f"#rule/{record.rule}@{commit}{state}",
         "SoftwareApplication",
-        name=f"geed, rule {record['rule']}",
+        name=f"geed, rule {record.rule}",
         softwareVersion=f"{__version__} ({commit}{state})",
         softwareRequirements=packages,
     )
@@ -139,8 +138,8 @@ def _file(crate: "ROCrate", study: Study, path: str, digest: str | None, about: 
 
 
 def _times(record: Record) -> tuple[str, str]:
-    start = datetime.fromisoformat(record["cost"]["started"])
-    return start.isoformat(), (start + timedelta(seconds=round(record["cost"]["wall_seconds"]))).isoformat()
+    start = datetime.fromisoformat(record.content["cost"]["started"])
+    return start.isoformat(), (start + timedelta(seconds=round(record.content["cost"]["wall_seconds"]))).isoformat()
 
 
 def _author(crate: "ROCrate", author: Mapping[str, str]) -> "Entity":

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from geed.provenance.history import History
+from geed.provenance.records import Study
 
 _WIDTH, _HEIGHT, _ACROSS, _DOWN, _MARGIN = 148, 46, 26, 44, 12
 _SWEEPS = 8
@@ -27,12 +27,12 @@ class _Place(NamedTuple):
     layer: int = 0
 
 
-def rules(history: History) -> dict[str, set[str]]:
-    """Rule -> the rules whose outputs it read; a rule that reads its own has itself among them."""
+def rules(jobs: Study) -> dict[str, set[str]]:
+    """Rule -> the rules whose outputs its jobs read; a rule that reads its own has itself among them."""
     found: dict[str, set[str]] = {}
-    for record in history.records.values():
-        makers = {history.makers[file] for file in record["inputs"] if file in history.makers}
-        found.setdefault(record["rule"], set()).update(history.records[maker]["rule"] for maker in makers)
+    for record in jobs.records:
+        needs = {jobs.producer[path].rule for path in record.inputs if path in jobs.producer}
+        found.setdefault(record.rule, set()).update(needs)
     return {rule: found[rule] for rule in sorted(found)}
 
 

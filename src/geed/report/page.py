@@ -63,7 +63,7 @@ def render(study: Study, content: Mapping[str, Any], look: Path, folder: Path) -
             graph=_graph(study, content),
             plan=yaml.safe_dump(dict(study.plan), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100),
             link=lambda path, text, kind="": link(path, text, folder, kind),
-            rows=ROWS,
+            most=ROWS,
             version=__version__,
         )
     except (jinja2.TemplateError, OSError) as error:
@@ -79,10 +79,10 @@ def link(path: str | None, text: str, folder: Path, kind: str = "") -> Markup:
 
 
 def _graph(study: Study, content: Mapping[str, Any]) -> Markup:
-    history = content["history"]
-    shown = {history.records[history.makers[path]]["rule"] for path in study.targets() if path in history.makers}
+    jobs = content["jobs"]
+    shown = {jobs.producer[path].rule for path in study.targets() if path in jobs.producer}
     notes = {
         row["rule"]: f"{row['jobs']} {'job' if row['jobs'] == 1 else 'jobs'}, {words.duration(row['seconds'])}"
         for row in content["stages"][:-1]
     }
-    return graph.svg(graph.rules(history) | {"report": shown}, notes | {"report": "this page"})
+    return graph.svg(graph.rules(jobs) | {"report": shown}, notes | {"report": "this page"})

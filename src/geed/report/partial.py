@@ -4,7 +4,7 @@ from pathlib import Path
 
 from geed.claims.table import write_tables
 from geed.report import crate, page
-from geed.report.content import Study
+from geed.report.content import Study, failures
 
 
 def write(study: Study, look: Path, citation: Path) -> list[str]:
@@ -16,19 +16,24 @@ def write(study: Study, look: Path, citation: Path) -> list[str]:
         citation: a CITATION.cff.
 
     Returns:
-        The claims that are missing or out of date.
+        What to tell the user, in lines.
 
     Raises:
         GeedError: a result, a record or a picture is damaged, or a file cannot be written.
     """
     for name in ("claims.json", page.NAME, crate.NAME):
         Path(study.results, name).with_suffix(".record.json").unlink(missing_ok=True)
+    jobs = study.jobs()
+    missing = [claim for claim in study.claims if jobs.gap(study.result(claim))]
     tables = {"csv": "csv", "markdown": "md", "json": "json"}
     write_tables(
         [Path(study.result(claim)) for claim in study.claims],
         **{kind: Path(study.results, f"claims.{suffix}") for kind, suffix in tables.items()},
+        out_of_date=missing,
     )
     page.write(study, look, Path(study.results, page.NAME))
     crate.write(study, citation)
-    history = study.history()
-    return [claim for claim in study.claims if history.gap(study.result(claim))]
+    return [
+        *(f"{failure['log']}: {failure['said'].removeprefix('geed: ')}" for failure in failures(study.logs)),
+        f"missing or out of date: {', '.join(missing) or 'no claim'}; {study.results}/{page.NAME} shows what is there",
+    ]

@@ -30,6 +30,7 @@ class Plan:
         evaluations: evaluations by name.
         claims: settings of each claim, by ID.
         overview: settings of the overview figure, or None.
+        readings: settings of the search over a published table's readings, or None.
         claim_runs: the runs that each claim's settings name, by claim.
     """
 
@@ -43,6 +44,7 @@ class Plan:
     evaluations: dict[str, dict[str, Any]]
     claims: dict[str, dict[str, Any]]
     overview: dict[str, Any] | None
+    readings: dict[str, Any] | None
     claim_runs: dict[str, list[str]] = field(default_factory=dict)
 
     def evaluations_of(self, run: str) -> dict[str, dict[str, Any]]:
@@ -57,6 +59,12 @@ class Plan:
     def searched(self) -> list[str]:
         """The runs whose objective's weight is searched."""
         return [name for name, run in self.runs.items() if _is_searched(run["objective"])]
+
+    @property
+    def readings_runs(self) -> list[str]:
+        """The runs that the search over readings looks at."""
+        halves = self.readings["comparisons"].values() if self.readings else ()
+        return list(dict.fromkeys(run for half in halves for runs in half["arms"].values() for run in runs))
 
     @property
     def corrupted_sets(self) -> list[str]:
@@ -98,6 +106,7 @@ def load(files: Sequence[str | Path], schemas: str | Path, overrides: Mapping[st
     _check_architectures(config, fail)
     _check_runs(config, fail)
     _check_evaluations(config, fail)
+    _check_readings(config, fail)
 
     runs = {
         name: {
@@ -124,6 +133,7 @@ def load(files: Sequence[str | Path], schemas: str | Path, overrides: Mapping[st
         evaluations=config["evaluations"],
         claims=config["claims"],
         overview=config.get("overview"),
+        readings=config["readings"],
         claim_runs={claim: [run for run in runs if run in names] for claim, names in named.items()},
     )
 
@@ -359,3 +369,16 @@ def _check_blend(config: Mapping[str, Any], name: str, fail: Callable[[str, str]
         expected, found = _shape(config, data), _shape(config, other)
         if expected and found and expected != found:
             fail(f"{path}.with", f"expected images of the size {expected} of {data}, found {found} in {other}")
+
+
+def _check_readings(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> None:
+    data = None
+    for name, half in ((config["readings"] or {}).get("comparisons") or {}).items():
+        path = f"readings.comparisons.{name}"
+        for arm, runs in half["arms"].items():
+            for run in runs:
+                found = config["runs"][run]["data"]
+                data = data or found
+                if found != data:
+                    fail(f"{path}.arms.{arm}", f"expected runs of one data set, {data}, found {run} of {found}")
+                _check_fit(config, found, half["group"], f"{path}.group", fail)

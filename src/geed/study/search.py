@@ -36,7 +36,7 @@ def search_weight(
 
     Bisection, on the assumption that a larger weight never makes a network less invariant. Every candidate is trained exactly
     as the run would be, and kept aside, so that a search that was killed goes on where it was. Where no candidate reaches it,
-    the largest is taken and the result says so.
+    the most invariant one is taken (not the largest: a weight may be so large that nothing is learned), and the result says so.
 
     Args:
         run: settings of the run; `objective.weight` is {grid, metric, at_least, images}.
@@ -101,26 +101,27 @@ def search_weight(
         print(f"weight {weight:g}: {wanted['metric']} {row['value']:.4f} ± {row['se']:.4f}, accuracy {kept:.4f}", flush=True)
         return bool(row["value"] >= wanted["at_least"])
 
-    taken, reached = smallest(wanted["grid"], reaches)
-    if not reached:
-        print(f"no weight reaches {wanted['metric']} >= {wanted['at_least']}; the largest, {taken:g}, is taken", flush=True)
+    found = smallest(wanted["grid"], reaches)
+    taken = max(tried, key=lambda weight: tried[weight]["value"]) if found is None else found
+    if found is None:
+        print(f"no weight reaches {wanted['metric']} >= {wanted['at_least']}; the nearest, {taken:g}, is taken", flush=True)
     for name, output in zip(names, (weights, history, snapshots), strict=True):
         files.copy(folders[taken] / name, output)
     rows = [tried[weight] | {"taken": weight == taken} for weight in sorted(tried)]
     files.write_table(table, pd.DataFrame(rows, columns=COLUMNS))
-    files.write_json(result, {"weight": taken, "reached": reached, "seed": seed, "asked": dict(wanted)})
-    return {"weight": taken, "reached": reached, "value": float(tried[taken]["value"]), "tried": len(tried)}
+    files.write_json(result, {"weight": taken, "reached": found is not None, "seed": seed, "asked": dict(wanted)})
+    return {"weight": taken, "reached": found is not None, "value": float(tried[taken]["value"]), "tried": len(tried)}
 
 
-def smallest(grid: Sequence[float], reaches: Callable[[float], bool]) -> tuple[float, bool]:
-    """The smallest entry that reaches, by bisection, and True; the largest and False where none does.
+def smallest(grid: Sequence[float], reaches: Callable[[float], bool]) -> float | None:
+    """The smallest entry that reaches, by bisection; None where none does.
 
     Args:
         grid: ascending.
         reaches: monotone in its argument; called at most log2(len(grid)) + 1 times.
 
     >>> smallest([1, 2, 4, 8, 16], lambda weight: weight > 3)
-    (4, True)
+    4
     """
     low, high = 0, len(grid)
     while low < high:
@@ -129,4 +130,4 @@ def smallest(grid: Sequence[float], reaches: Callable[[float], bool]) -> tuple[f
             high = middle
         else:
             low = middle + 1
-    return (grid[low], True) if low < len(grid) else (grid[-1], False)
+    return grid[low] if low < len(grid) else None

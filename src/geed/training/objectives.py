@@ -153,8 +153,13 @@ def kl_distance(logits: Tensor, moved: Tensor) -> Tensor:
 
 
 def normalized_distance(logits: Tensor, moved: Tensor) -> Tensor:
-    """½‖f(x)/‖f(x)‖ − f(gx)/‖f(gx)‖‖², mean over images: logits of unit length, so that shrinking them gains nothing."""
-    return logit_distance(F.normalize(logits), F.normalize(moved))
+    """½‖f(x) − f(gx)‖² / (‖f(x)‖ ‖f(gx)‖), mean over images, the denominator not differentiated.
+
+    With unit vectors that are differentiated, the gradient is orthogonal to the logits, and a network lowers the distance by
+    letting them grow without end; see docs/differences.md.
+    """
+    norms = (logits.norm(dim=1) * moved.norm(dim=1)).detach().clamp_min(torch.finfo(logits.dtype).tiny)
+    return (0.5 * (logits - moved).square().sum(1) / norms).mean()
 
 
 DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
