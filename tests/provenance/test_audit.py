@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tiny import ROOT, git, play
+from tiny import ROOT, STUDY, git, play
 
 from geed import cli
 from geed.errors import GeedError
 from geed.files import read_json, sha256, write_json
 from geed.provenance.audit import audit
-from geed.provenance.checks import MISMATCH, MISSING, SOURCES
+from geed.provenance.checks import MISMATCH, MISSING, SETTINGS, SOURCES
 
 TABLE = "results/tiny/measurements/plain/seed-0/table.parquet"
 VERDICT = "results/tiny/claims/K4.json"
@@ -146,13 +146,45 @@ class TestRecordsFromAnotherCommit:
             content = read_json(path)
             content["code"]["dirty"] = True
             if self.MODULE in content["inputs"]:
-                content["inputs"][self.MODULE] = sha256(project / "tiny.yaml")
+                content["inputs"][self.MODULE] = sha256(project / "config.yaml")
             write_json(path, content, sort_keys=False)
-        shutil.copy(project / "tiny.yaml", project / self.MODULE)
+        shutil.copy(project / "config.yaml", project / self.MODULE)
         headline, checks, notes = audit(project / "results/tiny", sample=0)
         assert not any(check.faults for check in checks)
         assert headline.endswith("with uncommitted changes")
         assert f"made with uncommitted changes, which no commit holds: {self.MODULE}" in notes
+
+
+class TestSettings:
+    def test_a_threshold_that_was_moved_after_the_run(self, project):
+        """Verdict, record and hashes agree, but the config has another threshold."""
+        record = project / "results/tiny/claims/K4.record.json"
+        content = read_json(record)
+        margin = content["params"]["settings"]["margin"]
+        content["params"]["settings"]["margin"] = 100.0
+        write_json(record, content, sort_keys=False)
+        fault = next(fault for fault in faults(project) if fault.kind == SETTINGS)
+        assert fault.file == "results/tiny/claims/K4.record.json"
+        assert fault.words == f"claim K4 had other settings than {STUDY} has: settings.margin"
+        assert (fault.recorded, fault.found) == ("100 settings.margin", f"{margin:g} in {STUDY}")
+
+    def test_an_edited_config(self, project):
+        path = project / STUDY
+        path.write_text(path.read_text().replace("batch_size: 16", "batch_size: 20"))
+        fault = one(project)
+        # Six trainings and six measurements, which know their run.
+        assert fault.kind == SETTINGS and "and 11 more jobs" in fault.words and "run.training.batch_size" in fault.words
+        path.write_text(path.read_text().replace("batch_size: 20", "batch_size: many"))
+        _, checks, notes = audit(project / "results/tiny", sample=0)
+        assert not any(check.faults for check in checks)
+        assert any(note.startswith("settings were not compared: ") and "batch_size" in note for note in notes)
+
+    def test_seeds_may_come_from_the_command_line(self, project):
+        path = project / STUDY
+        path.write_text(path.read_text().replace("seeds:\n- 0\n- 1\n", "seeds: [0, 1, 2]\n"))
+        _, checks, notes = audit(project / "results/tiny", sample=0)
+        assert not any(check.faults for check in checks)
+        assert f"decided from the seeds 0, 1, where {STUDY} has 0, 1, 2" in notes
 
 
 class TestNumbersThatTheWeightsDoNotGive:

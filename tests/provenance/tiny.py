@@ -90,8 +90,7 @@ def play(root, rule, *, wildcards=(), inputs=(), outputs=(), record, params=(), 
 
 def build(root):
     """The jobs of the study, in order, wired as in workflow/rules/."""
-    (root / "tiny.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False))
-    plan = study_plan.load([ROOT / "config.yaml", root / "tiny.yaml"], ROOT / "workflow/schemas")
+    plan = study_plan.load([root / "config.yaml", root / STUDY], ROOT / "workflow/schemas")
     results = "results/tiny"
     data = f"{results}/data/digits.safetensors"
     corrupted = f"{results}/data/digits.corrupted.safetensors"
@@ -187,6 +186,7 @@ def build(root):
     )
 
 
+STUDY = "workflow/studies/tiny.yaml"
 SUFFIXES = {"csv": "csv", "markdown": "md", "json": "json"}
 
 
@@ -196,6 +196,9 @@ def make(root):
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in ("src", "workflow"):
         shutil.copytree(ROOT / name, root / name, ignore=ignore)
+    shutil.copy(ROOT / "config.yaml", root)
+    (root / STUDY).parent.mkdir(exist_ok=True)
+    (root / STUDY).write_text(yaml.safe_dump(CONFIG, sort_keys=False))
     git(root, "init", "--quiet")
     git(root, "add", "-A")
     git(root, "commit", "--quiet", "-m", "sources")

@@ -46,6 +46,7 @@ def audit(
         chain.listed(study, scope),
         origin.against_each_other(study, used),
         origin.against_commits(study, scope),
+        origin.against_config(study, used),
         recompute.verdicts(study, used, wrong),
         recompute.measurements(study, used, wrong, sample, seed),
     ]

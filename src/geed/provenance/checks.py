@@ -1,10 +1,11 @@
 """What an audit found: checks, each with its faults, as a table for people and as plain data for machines."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-MISMATCH, MISSING, SOURCES = "mismatch", "missing", "other sources"
+MISMATCH, MISSING, SOURCES, SETTINGS = "mismatch", "missing", "other sources", "other settings"
 _SHOWN = 12  # faults of one check that the screen shows
 
 
@@ -15,7 +16,8 @@ class Fault:
     Attributes:
         file: which file.
         words: what is wrong with it.
-        kind: `MISMATCH`, `MISSING` (the chain cannot be followed), or `SOURCES` (made by other code than the one here).
+        kind: `MISMATCH`, `MISSING` (the chain cannot be followed), `SOURCES` or `SETTINGS` (made by other code, or by another
+            config, than those here).
         job: the job that made it, with its record.
         recorded: what it should be: a SHA-256, or a value.
         found: what it is.
@@ -83,7 +85,12 @@ def verdict(checks: list[Check]) -> str:
         return "everything that was checked agrees"
     return ", ".join(
         f"{found.count(kind):,} {words if found.count(kind) != 1 else words.removesuffix('es')}"
-        for kind, words in ((MISMATCH, "mismatches"), (MISSING, "missing"), (SOURCES, "built from other sources"))
+        for kind, words in (
+            (MISMATCH, "mismatches"),
+            (MISSING, "missing"),
+            (SOURCES, "built from other sources"),
+            (SETTINGS, "built with other settings"),
+        )
         if kind in found
     )
 
@@ -91,3 +98,29 @@ def verdict(checks: list[Check]) -> str:
 def few(names: Sequence[str], shown: int = 4) -> str:
     """Some names, and how many more there are."""
     return ", ".join(names[:shown]) + (f" and {len(names) - shown:,} more" if len(names) > shown else "")
+
+
+def changes(
+    before: Any, after: Any, same: Callable[[Any, Any], bool] = operator.eq, place: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Where two JSON values differ, as (place, before, after).
+
+    >>> list(changes({"a": {"b": [1, 2]}}, {"a": {"b": [1, 3]}}))
+    [('a.b[1]', 2, 3)]
+    """
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in dict.fromkeys([*before, *after]):
+            yield from changes(before.get(key), after.get(key), same, f"{place}.{key}" if place else key)
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for index, pair in enumerate(zip(before, after, strict=True)):
+            yield from changes(*pair, same, f"{place}[{index}]")
+    elif not same(before, after):
+        yield place, before, after
+
+
+def short(value: Any) -> str:
+    """A JSON value in few characters."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from geed.errors import GeedError
 from geed.files import read_json, sha256
-from geed.provenance.checks import few
+from geed.provenance.checks import changes, few, short
 from geed.provenance.records import load
 
 if TYPE_CHECKING:
@@ -171,9 +171,8 @@ def _claim(claim: str, one: Side, other: Side) -> Iterator[tuple[str, str]]:
         left, right = ({key: value.get(key) for key in ("thresholds",)} for value in (a, b))
         if key == "others":
             left, right = ({name: value for name, value in side.items() if name not in _APART} for side in (a, b))
-        changes = list(_changes(left, right))
-        if changes:
-            yield key, few([f"{place.removeprefix('thresholds.')} {_short(x)} → {_short(y)}" for place, x, y in changes])
+        if found := list(changes(left, right)):
+            yield key, few([f"{place.removeprefix('thresholds.')} {short(x)} → {short(y)}" for place, x, y in found])
     if claim in one.parts and claim in other.parts:
         yield from _parts(one, other, claim)
     elif claim in one.parts or claim in other.parts:
@@ -203,7 +202,7 @@ def _parts(one: Side, other: Side, claim: str) -> Iterator[tuple[str, str]]:
         yield "", f"most by {value:+.2g} standard errors, {_row(row, keys)}"
     else:
         row = changed[0][1]
-        yield "", f"the first: {_row(row, keys)}: {_short(row['estimate_a'])} → {_short(row['estimate_b'])}"
+        yield "", f"the first: {_row(row, keys)}: {short(row['estimate_a'])} → {short(row['estimate_b'])}"
 
 
 def _keyed(frame: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":
@@ -253,30 +252,14 @@ def _figures(one: Side, other: Side) -> Iterator[tuple[str, str]]:
             yield "only in", f"{side.name}: {few(names, 8)}"
 
 
-def _changes(a: Any, b: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Where two JSON values differ, as (place, before, after)."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        for key in dict.fromkeys([*a, *b]):
-            yield from _changes(a.get(key), b.get(key), f"{place}.{key}" if place else key)
-    elif a != b:
-        yield place, a, b
-
-
 def _interval(result: Mapping[str, Any]) -> str:
-    estimate, low, high = (_short(result.get(key)) for key in _INTERVAL)
+    estimate, low, high = (short(result.get(key)) for key in _INTERVAL)
     return estimate if result.get("ci_low") is None else f"{estimate} [{low}, {high}]"
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    text = "none" if value is None else str(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def _row(row: Mapping[str, Any], keys: list[str]) -> str:
     words = [row[key] for key in keys if row[key] != "" and key not in ("depth", "distance")]
-    return ", ".join(_short(word) for word in words)
+    return ", ".join(short(word) for word in words)
 
 
 def _block(name: str, lines: list[tuple[str, str]]) -> str:

@@ -1,16 +1,21 @@
 """Which sources made a study: one version of each module, that of the commit that the records name, that of this checkout."""
 
 import hashlib
+import json
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from geed.files import sha256
-from geed.provenance.checks import MISMATCH, SOURCES, Check, few
+from geed.errors import GeedError
+from geed.files import canonical_json, sha256
+from geed.provenance.checks import MISMATCH, SETTINGS, SOURCES, Check, changes, few, short
 from geed.provenance.job import LOCK, versions
 from geed.provenance.records import Record, Study
 from geed.provenance.sources import PACKAGE
+from geed.study import plan as study_plan
+from geed.study.plan import Plan
 
 
 def checkout(study: Study) -> Path | None:
@@ -77,6 +82,83 @@ def against_commits(study: Study, scope: Sequence[Record]) -> Check:
     if dirty:
         check.notes.append(f"made with uncommitted changes, which no commit holds: {few(sorted(dirty))}")
     return check
+
+
+def against_config(study: Study, scope: Sequence[Record]) -> Check:
+    """Every job had the settings that the study's config has in the checkout that the results lie in."""
+    check = Check("settings: those of the study's config")
+    if (root := checkout(study)) is None:
+        check.remark = "not checked: the results lie in no checkout"
+        return check
+    try:
+        config, plan = _plan(study, root)
+    except GeedError as error:
+        check.remark = "not checked"
+        check.notes.append(f"settings were not compared: {error}")
+        return check
+    check.remark = config
+    groups: dict[tuple[tuple[str, str, str], ...], list[Record]] = {}
+    for record in scope:
+        params, wanted = record.content["params"], _wanted(record, plan)
+        check.checked += len(wanted)
+        found = [
+            (f"{key}{place and '.'}{place}", short(a), short(b))
+            for key, value in wanted.items()
+            for place, a, b in changes(params[key], _within(value, params[key]))
+        ]
+        if found:
+            groups.setdefault(tuple(found), []).append(record)
+    for found, records in groups.items():
+        first, (place, recorded, here) = records[0], found[0]
+        many = f" and {len(records) - 1:,} more jobs" if len(records) > 1 else ""
+        check.fail(
+            study.recorded(first.path),
+            f"{first.job}{many} had other settings than {config} has: {few([entry[0] for entry in found])}",
+            kind=SETTINGS,
+            job=first.job,
+            recorded=f"{recorded} {place}",
+            found=f"{here} in {config}",
+        )
+    seeds = {tuple(seeds) for record in scope if isinstance(seeds := record.content["params"].get("seeds"), list)}
+    if seeds - {plan.seeds}:
+        words = "; ".join(", ".join(map(str, entry)) for entry in sorted(seeds - {plan.seeds}, key=str))
+        check.notes.append(f"decided from the seeds {words}, where {config} has {', '.join(map(str, plan.seeds))}")
+    return check
+
+
+def _plan(study: Study, root: Path) -> tuple[str, Plan]:
+    """The study's config, `config.yaml` or the one laid over it that has its name, and its plan."""
+    schemas = PACKAGE.parents[1] / "workflow/schemas"
+    if not schemas.is_dir():
+        raise GeedError(f"{schemas}: no such folder; configs can be read only by a checkout of the project")
+    config = study_plan.load([root / "config.yaml"], schemas)
+    if config.study == study.name:
+        return "config.yaml", config
+    overlay = f"workflow/studies/{study.name}.yaml"
+    if not (root / overlay).is_file():
+        raise GeedError(f"{overlay}: no such file in this checkout")
+    return overlay, study_plan.load([root / "config.yaml", root / overlay], schemas)
+
+
+def _within(wanted: Any, recorded: Any) -> Any:
+    """The settings without those that the record does not know: keys that the config's schema has got since then."""
+    if not (isinstance(wanted, dict) and isinstance(recorded, dict)):
+        return wanted
+    return {key: _within(wanted[key], recorded[key]) for key in wanted if key in recorded}
+
+
+def _wanted(record: Record, plan: Plan) -> dict[str, Any]:
+    """The settings that a job should have had, as far as a config says."""
+    params, names = record.content["params"], record.wildcards
+    run, claim, data = (names.get(key, "") for key in ("run", "claim", "set"))
+    wanted: dict[str, Any] = {"run": plan.runs.get(run)} if run else {}
+    wanted |= {"settings": plan.claims.get(claim)} if claim else {}
+    wanted |= {"settings": plan.sets.get(data)} if data else {}
+    if run in plan.runs:
+        wanted["evaluations"] = plan.evaluations_of(run)
+    wanted["corruptions"] = plan.corruptions
+    # As JSON has it: tuples are lists there, and keys are text.
+    return json.loads(canonical_json({key: value for key, value in wanted.items() if key in params}))
 
 
 def surroundings(study: Study, scope: Sequence[Record]) -> list[str]:

@@ -10,7 +10,7 @@ from geed.errors import GeedError
 from geed.files import read_json, read_table, sha256
 from geed.progress import bar
 from geed.provenance.chain import job, result_of
-from geed.provenance.checks import Check
+from geed.provenance.checks import Check, changes
 from geed.provenance.job import cpu, versions
 from geed.provenance.records import Record, Study
 from geed.provenance.replay import replay
@@ -42,7 +42,7 @@ def verdicts(study: Study, scope: Sequence[Record], wrong: set[str]) -> Check:
             continue
         try:
             exact = not _surroundings(record)
-            differing = list(_differing(read_json(study.place(path)), read_json(folder / path), exact))
+            differing = _differing(read_json(study.place(path)), read_json(folder / path), exact)
             differing += _differing_parts(study, record, folder, exact)
         except GeedError as error:
             check.fail(path, str(error), job=job(record, study))
@@ -216,17 +216,11 @@ def _row(row: Any, keys: Sequence[str]) -> str:
     return ", ".join(f"{key} {row[key]}" for key in keys if row[key] != "" and key != "depth")
 
 
-def _differing(stored: Any, made: Any, exact: bool, where: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Where two JSON values differ, by more than the tolerance where they need not be equal, as (place, stored, made)."""
-    if isinstance(stored, dict) and isinstance(made, dict):
-        for key in sorted(stored.keys() | made.keys(), key=lambda key: (key != "verdict", key)):
-            if key != "sha256":
-                yield from _differing(stored.get(key), made.get(key), exact, f"{where}.{key}" if where else key)
-    elif isinstance(stored, list) and isinstance(made, list) and len(stored) == len(made):
-        for index, pair in enumerate(zip(stored, made, strict=True)):
-            yield from _differing(*pair, exact, f"{where}[{index}]")
-    elif stored != made and not _close(stored, made, exact):
-        yield where, stored, made
+def _differing(stored: Any, made: Any, exact: bool) -> list[tuple[str, Any, Any]]:
+    """Where two JSON values differ, by more than the tolerance where they need not be equal; the verdict first."""
+    found = changes(stored, made, lambda a, b: a == b or _close(a, b, exact))
+    # Hashes of the parts follow from the parts, which are compared themselves.
+    return sorted((entry for entry in found if not entry[0].endswith("sha256")), key=lambda entry: entry[0] != "verdict")
 
 
 def _differing_parts(study: Study, record: Record, folder: Path, exact: bool) -> Iterator[tuple[str, Any, Any]]:
