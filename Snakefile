@@ -41,6 +41,8 @@ localrules:
 rule all:
     default_target: True
     input:
+        measurements(PLAN.measured),
+        readings_tables(),
         rules.claims_table.output,
         all_figures(),
         rules.report.output,

@@ -112,6 +112,11 @@ def shifted(**blend):
     return changed(["evaluations", "shift"], SHIFT | {"blend": SHIFT["blend"] | blend})
 
 
+def test_every_run_is_measured_but_those_that_others_start_from(tmp_path):
+    plan = resolve(tmp_path, DEMO | {"claims": {}})
+    assert set(plan.runs) - set(plan.measured) == {"pretraining"}
+
+
 def test_a_blend_names_its_set_and_is_filled(tmp_path):
     plan = resolve(tmp_path, shifted())
     assert plan.evaluations["shift"]["blend"] == {"with": "photographs", "at": [0, 0.5]}

@@ -45,6 +45,14 @@ def test_the_demo_plans_every_claim(workspace):
     assert counts["figure"] >= 6
 
 
+def test_a_study_that_searches_readings_plans_them_and_measures_every_run(workspace):
+    done = snakemake("-n", "--configfile", "workflow/studies/genuine.yaml", cwd=workspace)
+    assert done.returncode == 0, done.stderr
+    counts = jobs(done.stdout + done.stderr)
+    assert counts["readings"] == 1
+    assert counts["measure"] == counts["train"]
+
+
 def test_one_claim_needs_only_its_own_runs(workspace):
     done = snakemake("-n", "claim_K4", cwd=workspace)
     assert done.returncode == 0, done.stderr

@@ -56,6 +56,12 @@ class Plan:
         }
 
     @property
+    def measured(self) -> list[str]:
+        """The runs that are measured whether a claim names them or not: all but those that are there for others to start from."""
+        sources = {run["initialisation"]["from"] for run in self.runs.values()}
+        return [name for name in self.runs if name not in sources and self.evaluations_of(name)]
+
+    @property
     def searched(self) -> list[str]:
         """The runs whose objective's weight is searched."""
         return [name for name, run in self.runs.items() if _is_searched(run["objective"])]
