@@ -24,7 +24,7 @@
   };
   for (const table of document.querySelectorAll("table.sortable")) {
     for (const header of table.tHead.rows[0].cells) {
-      if ("plain" in header.dataset) continue;
+      if (header.tagName !== "TH" || "plain" in header.dataset) continue;
       const button = document.createElement("button");
       button.type = "button";
       button.append(...header.childNodes);

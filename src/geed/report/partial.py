@@ -34,6 +34,6 @@ def write(study: Study, look: Path, citation: Path) -> list[str]:
     page.write(study, look, Path(study.results, page.NAME))
     crate.write(study, citation)
     return [
-        *(f"{failure['log']}: {failure['said'].removeprefix('geed: ')}" for failure in failures(study.logs)),
+        *(f"{failure['path']}: {failure['said'].removeprefix('geed: ')}" for failure in failures(study.logs)),
         f"missing or out of date: {', '.join(missing) or 'no claim'}; {study.results}/{page.NAME} shows what is there",
     ]
