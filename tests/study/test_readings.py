@@ -20,12 +20,12 @@ NETWORKS = {"da": PLAIN, "wt": TIED, "wt_mean": TIED | {"pooling": "mean"}}
 ROW = {"accuracy": "90.0±1.0", "logit_invariance": "0.10±0.05", "predictive_invariance": "0.0", "saliency_similarity": "0.5"}
 PUBLISHED = {"rotations:4": {"augmented": ROW | {"jacobian_norm": "2.0±0.1"}, "tied": ROW}}
 LIBRARY = {
-    "accuracy": "images as they are",
-    "logit_invariance": "over_g mean; half ½; over_classes sum; of logits",
-    "predictive_invariance": "over_g mean; direction KL(x ‖ gx); over_classes sum",
-    "saliency_similarity": "steps 16; baseline black; target label; kept from 0.9 of the maximum; "
-    "blur blurred; identity not counted",
-    "jacobian_norm": "by pixels in [0, 1]; of logits",
+    "accuracy": "images: as they are",
+    "logit_invariance": "over g: mean; factor: ½; over classes: sum; of: logits",
+    "predictive_invariance": "over g: mean; direction: KL(x ‖ gx); over classes: sum",
+    "saliency_similarity": "steps: 16; baseline: black; target: label; kept: from 0.9 of the maximum; "
+    "blur: yes; identity: not counted",
+    "jacobian_norm": "by: pixels in [0, 1]; of: logits",
 }
 
 
@@ -97,7 +97,7 @@ def test_z_is_the_difference_in_units_of_the_combined_deviation(study):
 def test_accuracy_is_read_with_every_run_that_a_row_may_mean(study):
     tied = study["table"].query("quantity == 'accuracy' and arm == 'tied'")
     assert set(tied["run"]) == {"wt", "wt_mean"}
-    assert all(row.reading.endswith(f"; runs {row.run}") for row in tied.itertuples())
+    assert all(row.reading.endswith(f"; runs: {row.run}") for row in tied.itertuples())
     assert set(study["table"].query("quantity != 'accuracy'")["run"]) == {"da", "wt"}
     invariant = study["table"].query("quantity == 'logit_invariance' and arm == 'tied'")
     assert (invariant["mean"] < 1e-10).all()

@@ -36,8 +36,8 @@ _SHOWN = 12  # readings of a quantity on the page; the table has all
 # Quantity -> what is open about it.
 SETTINGS: dict[str, tuple[str, ...]] = {
     "accuracy": ("images",),
-    "logit_invariance": ("over_g", "half", "over_classes", "of"),
-    "predictive_invariance": ("over_g", "direction", "over_classes"),
+    "logit_invariance": ("over g", "factor", "over classes", "of"),
+    "predictive_invariance": ("over g", "direction", "over classes"),
     "saliency_similarity": ("steps", "baseline", "target", "kept", "blur", "identity"),
     "jacobian_norm": ("by", "of"),
 }
@@ -148,7 +148,7 @@ def _values(
         values.append(_of_jacobian(model, images))
     for quantity, chosen, value in itertools.chain(*values):
         if quantity in cell.printed:
-            yield quantity, "; ".join(f"{name} {choice}" for name, choice in zip(SETTINGS[quantity], chosen, strict=True)), value
+            yield quantity, "; ".join(f"{name}: {choice}" for name, choice in zip(SETTINGS[quantity], chosen, strict=True)), value
 
 
 def _orbit_logits(model: Network, images: Tensor, group: Group) -> Tensor:
@@ -174,7 +174,7 @@ def _of_answers(logits: Tensor, labels: Tensor) -> Values:
         for of, answers in (("logits", logits), ("log-probabilities", log_p)):
             distance = mean_g(mean_c((answers[0] - answers).square())).mean().item()
             yield "logit_invariance", (g, "½", c, of), distance / 2
-            yield "logit_invariance", (g, "no ½", c, of), distance
+            yield "logit_invariance", (g, "1", c, of), distance
         for direction, p, q in (("KL(x ‖ gx)", log_p[:1], log_p), ("KL(gx ‖ x)", log_p, log_p[:1])):
             yield "predictive_invariance", (g, direction, c), mean_g(mean_c(p.exp() * (p - q))).mean().item()
 
@@ -202,8 +202,8 @@ def _of_maps(
                     fresh = _magnitudes(model, moved[other], wanted[other], steps, baseline)
                     known = known.index_copy(0, other, fresh)
                 magnitudes.append(known)
-            for (kept, keep), blur in itertools.product(_KEEP.items(), ("blurred", "not blurred")):
-                maps = [smoothed(keep(m)) if blur == "blurred" else keep(m) for m in magnitudes]
+            for (kept, keep), blur in itertools.product(_KEEP.items(), ("yes", "no")):
+                maps = [smoothed(keep(m)) if blur == "yes" else keep(m) for m in magnitudes]
                 moved_by = range(1, group.order)
                 cosine = torch.stack([similarity(group.act(k, maps[0]), maps[k]) for k in moved_by]).mean().item()
                 settings = (str(steps), start, target, kept, blur)
@@ -263,7 +263,7 @@ def _table(cells: Sequence[Cell], found: Mapping[tuple[Cell, str], Mapping[str, 
         for version in versions:
             last = {(cell.comparison, cell.arm): cell for cell in of if cell.version <= version}  # the version, or the only one
             others = [cell.run for cell in last.values() if any(c.version for c in of if c.arm == cell.arm)]
-            ending = f"; runs {', '.join(others)}" if quantity == "accuracy" and others else ""
+            ending = f"; runs: {', '.join(others)}" if quantity == "accuracy" and others else ""
             for cell in last.values():
                 for reading, values in found[cell, quantity].items():
                     rows.append({"quantity": quantity, "reading": reading + ending} | _compared(cell, quantity, values))
