@@ -1,7 +1,9 @@
 """An audit of a finished study: silent when nothing was touched, and precise about what was."""
 
+import contextlib
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +13,12 @@ from tiny import ROOT, STUDY, git, play
 from geed import cli
 from geed.errors import GeedError
 from geed.files import read_json, sha256, write_json
+from geed.provenance import chain, origin
 from geed.provenance.audit import audit
 from geed.provenance.checks import MISMATCH, MISSING, SETTINGS, SOURCES
+from geed.provenance.records import load
+from geed.provenance.replay import replay
+from geed.provenance.why import why
 
 TABLE = "results/tiny/measurements/plain/seed-0/table.parquet"
 VERDICT = "results/tiny/claims/K4.json"
@@ -184,7 +190,7 @@ class TestSettings:
         path.write_text(path.read_text().replace("seeds:\n- 0\n- 1\n", "seeds: [0, 1, 2]\n"))
         _, checks, notes = audit(project / "results/tiny", sample=0)
         assert not any(check.faults for check in checks)
-        assert f"decided from the seeds 0, 1, where {STUDY} has 0, 1, 2" in notes
+        assert f"decided from the seeds [0, 1], where {STUDY} has [0, 1, 2]" in notes
 
 
 class TestNumbersThatTheWeightsDoNotGive:
@@ -287,6 +293,43 @@ def test_a_damaged_record(project, text, words):
     found = faults(project)
     assert found[0].file == TestRecordsFromAnotherCommit.RECORD and found[0].words.startswith(words)
     assert {fault.kind for fault in found[1:] if fault.file != VERDICT} == {MISSING}  # what rests on its tables
+
+
+def test_whatever_a_record_holds_is_no_traceback(project, tmp_path):
+    """Every key of two levels, with values of the wrong kind."""
+    record = project / "results/tiny/models/finetuned/seed-0/train.record.json"
+    text = record.read_text()
+    content = json.loads(text)
+    places = [(key,) for key in content]
+    places += [(key, inner) for key, value in content.items() if isinstance(value, dict) for inner in list(value)[:6]]
+    refused = 0
+    for place in places:
+        for value in (None, "x", [[1]], {"x": []}):
+            changed = json.loads(text)
+            target = changed
+            for key in place[:-1]:
+                target = target[key]
+            target[place[-1]] = value
+            record.write_text(json.dumps(changed))
+            study = load(project / "results/tiny")
+            if study.damaged:
+                refused += 1
+                continue
+            for check in (chain.inputs, chain.raw, chain.listed, origin.against_each_other):
+                check(study, study.records)
+            if place[0] in ("wildcards", "params"):
+                origin.against_config(study, study.records)
+            assert all(isinstance(note, str) for note in origin.surroundings(study, study.records))
+            with contextlib.suppress(GeedError):
+                why(project / "results/tiny/models/finetuned/seed-0/weights.safetensors")
+            if place[0] in ("names", "params"):
+                with contextlib.suppress(GeedError):
+                    replay(
+                        study.producer["results/tiny/models/finetuned/seed-0/history.csv"],
+                        study,
+                        Path(tempfile.mkdtemp(dir=tmp_path)),
+                    )
+    assert refused > 60
 
 
 @pytest.mark.parametrize("where", ["inputs", "outputs"])

@@ -119,10 +119,9 @@ def against_config(study: Study, scope: Sequence[Record]) -> Check:
             recorded=f"{recorded} {place}",
             found=f"{here} in {config}",
         )
-    seeds = {tuple(seeds) for record in scope if isinstance(seeds := record.content["params"].get("seeds"), list)}
-    if seeds - {plan.seeds}:
-        words = "; ".join(", ".join(map(str, entry)) for entry in sorted(seeds - {plan.seeds}, key=str))
-        check.notes.append(f"decided from the seeds {words}, where {config} has {', '.join(map(str, plan.seeds))}")
+    lists = [record.content["params"]["seeds"] for record in scope if "seeds" in record.content["params"]]
+    if others := {str(seeds) for seeds in lists if seeds != list(plan.seeds)}:
+        check.notes.append(f"decided from the seeds {', '.join(sorted(others))}, where {config} has {list(plan.seeds)}")
     return check
 
 
@@ -178,7 +177,7 @@ def surroundings(study: Study, scope: Sequence[Record]) -> list[str]:
     ]
     if differing:
         notes.append(f"made with other packages: {', '.join(differing)}")
-    locks = {record.content["code"].get("lock_sha256") for record in scope} - {None}
+    locks = {str(record.content["code"].get("lock_sha256")) for record in scope} - {"None"}
     root = checkout(study)
     if root and (root / LOCK).is_file() and locks and locks != {sha256(root / LOCK)}:
         notes.append(f"made with another {LOCK} than this checkout has")

@@ -61,7 +61,13 @@ def measurements(study: Study, scope: Sequence[Record], wrong: set[str], count: 
     draw = random.Random(f"measurements {seed}")
     jobs = [record for record in scope if record.rule == "measure"]
     drawn = draw.sample(jobs, min(count, len(jobs)))
-    params = {record.path: _one(record.content["params"], draw) for record in drawn}
+    params = {}
+    for record in drawn:
+        try:
+            params[record.path] = _one(record.content["params"], draw)
+        except (LookupError, TypeError, AttributeError):
+            check.fail(study.recorded(record.path), "its parameters are not those of a measurement", job=record.job)
+    drawn = [record for record in drawn if record.path in params]
     rows, largest = 0, 0.0
     for record, folder in _replayed(check, study, drawn, wrong, "measure", params):
         check.checked += 1

@@ -13,8 +13,22 @@ from geed.files import read_json
 SUFFIX = ".record.json"
 _MADE = ("results/", "figures/")  # where jobs write
 _SHARED = ("results/sources", "results/weights")  # fetched once, for every study
-_KEYS = ("rule", "wildcards", "params", "inputs", "outputs", "measured", "code", "packages", "machine", "cost")
 _HEXADECIMAL = set("0123456789abcdef")
+# What a record must hold: a type, several, or a mapping with the shapes of its keys, those of all others under "*".
+_FILES = {"*": (str, list)}
+_SHAPE = {
+    "rule": str,
+    "wildcards": {"*": str},
+    "params": {},
+    "inputs": {"*": str},
+    "outputs": {"*": str},
+    "measured": {},
+    "code": {"commit": (str, type(None))},
+    "packages": {"*": str},
+    "machine": {"threads": int, "*": (str, int, type(None))},
+    "cost": {"started": str, "wall_seconds": (int, float)},
+}
+_NAMES = {"inputs": _FILES, "outputs": _FILES}
 
 
 @dataclass(frozen=True)
@@ -64,14 +78,16 @@ def read(path: Path) -> Record:
     content = read_json(path)
     if not isinstance(content, dict):
         raise GeedError(f"{path}: expected a job record, found JSON of another kind")
-    for key in _KEYS:
-        if not isinstance(content.get(key), str if key == "rule" else dict):
-            raise GeedError(f"{path}: expected a job record, found one without a proper '{key}'")
-    commit = content["code"].get("commit")
-    if not (commit is None or (isinstance(commit, str) and set(commit) <= _HEXADECIMAL)):
+    for key, wanted in (_SHAPE | ({"names": _NAMES} if "names" in content else {})).items():
+        if (wrong := _unfit(content.get(key), wanted, key)) is not None:
+            raise GeedError(f"{path}: expected a job record, found one without a proper '{wrong}'")
+    commit = content["code"].get("commit") or ""
+    if set(commit) - _HEXADECIMAL:
         raise GeedError(f"{path}: expected a commit, found {commit!r}")
+    if not content["outputs"]:
+        raise GeedError(f"{path}: expected a job record, found one without outputs")
     for name, digest in (content["inputs"] | content["outputs"]).items():
-        if not (isinstance(digest, str) and len(digest) == 64 and set(digest) <= _HEXADECIMAL):
+        if len(digest) != 64 or set(digest) - _HEXADECIMAL:
             raise GeedError(f"{path}: expected a SHA-256 for {name}, found {digest!r}")
     inputs = {name: digest for name, digest in content["inputs"].items() if name.startswith(_MADE)}
     sources = {name: digest for name, digest in content["inputs"].items() if name not in inputs}
@@ -87,6 +103,18 @@ def read(path: Path) -> Record:
         outputs=content["outputs"],
         content=content,
     )
+
+
+def _unfit(value: Any, shape: Any, place: str) -> str | None:
+    """Where a value has not the shape that it must have; None where it has."""
+    if not isinstance(shape, dict):
+        kinds = shape if isinstance(shape, tuple) else (shape,)
+        return None if isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)) else place
+    if not isinstance(value, dict):
+        return place
+    wanted = {key: shape.get(key, shape.get("*")) for key in [*(shape.keys() - {"*"}), *value]}
+    found = (_unfit(value.get(key), kind, f"{place}.{key}") for key, kind in wanted.items() if kind is not None)
+    return next((wrong for wrong in found if wrong is not None), None)
 
 
 @dataclass

@@ -147,7 +147,7 @@ def _jobs(records: Sequence[Record]) -> str:
 
 def _raw(record: Record) -> list[str]:
     """Lines on the raw data that a job read, or on the published checksum of what it fetched."""
-    lines = [f"raw data  {path.removeprefix('package:')}  {digest[:_SHORT]}" for path, digest in read_from(record).items()]
+    lines = [f"raw data  {path.removeprefix('package:')}  {str(digest)[:_SHORT]}" for path, digest in read_from(record).items()]
     for path, digest in record.outputs.items():
         if (expected := published(path)) is not None:
             lines.append("as published" if digest == expected else f"NOT as published: {expected[:_SHORT]}")
