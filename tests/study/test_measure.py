@@ -115,3 +115,14 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
     assert device.choose("auto") == device.choose("cpu") == "cpu"
     with pytest.raises(GeedError, match="'cuda' was asked for, but torch finds no CUDA device"):
         device.choose("cuda")
+
+
+def test_every_hidden_layer_of_a_perceptron_is_measured(study, tmp_path):
+    import pandas as pd
+
+    study(layers={"metrics": ["latent_eed/cosine", "accuracy"]})
+    table = pd.read_parquet(tmp_path / "measurements/a/seed-0/table.parquet")
+    found = table[table.metric == "latent_eed"]
+    assert list(zip(found.layer, found.depth, strict=True)) == [("blocks.1", 0.5), ("blocks.2", 1.0)]
+    assert found.value.between(-1, -0.01).all()
+    assert table[table.metric == "accuracy"].depth.tolist() == [1.0]

@@ -51,6 +51,16 @@ def test_a_study_that_searches_readings_plans_them_and_measures_every_run(worksp
     counts = jobs(done.stdout + done.stderr)
     assert counts["readings"] == 1
     assert counts["measure"] == counts["train"]
+    assert counts["search"] == 6
+
+
+def test_only_runs_that_search_their_weight_wait_for_a_search(workspace):
+    for run, searches in (("da_r4", None), ("ir_li_r4", 1)):
+        targets = [f"results/genuine/models/{run}/seed-{seed}/weights.safetensors" for seed in (0, 1)]
+        done = snakemake("-n", "--configfile", "workflow/studies/genuine.yaml", "--", *targets, cwd=workspace)
+        assert done.returncode == 0, done.stderr
+        counts = jobs(done.stdout + done.stderr)
+        assert counts.get("search") == searches and counts["train"] == 2
 
 
 def test_one_claim_needs_only_its_own_runs(workspace):

@@ -30,15 +30,6 @@ rule measure:
         "../scripts/measure.py"
 
 
-# Every run of the study, whether or not a claim names it.
-rule measurements:
-    input:
-        measurements(PLAN.runs),
-    log:
-        f"{LOGS}/measurements.log",
-    localrule: True
-
-
 rule orbit:
     input:
         weights=orbit_weights,
