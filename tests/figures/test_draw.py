@@ -98,6 +98,8 @@ def test_drawn_without_a_warning_and_within_the_page(by_hand, name):
         ("distances", ["standardised", "deviation"]),
         ("objectives", ["deviation", "accuracy"]),
         ("perturbations", ["deviation"]),
+        ("blends", ["shift", "relative_accuracy"]),
+        ("published", ["level"]),
     ],
 )
 def test_points_and_intervals_are_those_of_the_table(by_hand, name, parts):
@@ -138,6 +140,9 @@ def test_half_of_the_rows_missing_breaks_nothing(by_hand, name):
         ("accuracy", {"metrics": ["output_eed/kl"], "seeds": 1}),
         ("distances", {"names": ["mnist", "cifar"], "metrics": ["output_eed/kl", "latent_eed/l2"]}),
         ("objectives", {"names": ["mnist", "cifar"], "others": ["a", "b", "c", "d", "e"]}),
+        ("blends", {"names": ["rotation"]}),
+        ("published", {"names": ["rotation"]}),
+        ("spectrum", {"names": ["rotation"]}),
         ("factors", {"groups": ["dihedral:4"]}),
         ("perturbations", {"groups": [f"rotations:{n}" for n in range(2, 10)]}),
     ],
@@ -161,7 +166,26 @@ def test_titles_and_captions_state_the_tables_numbers(by_hand):
     assert "learned ones by 7 and hard-coded ones by 7 of 7 metrics" in texts(make("accuracy", *by_hand["accuracy"]())).replace(
         "\n", " "
     )
+    assert "SI 0.95 [0.86, 1.05]" in texts(make("published", *by_hand["published"]())).replace("\n", " ")
+    assert "3.90 [3.51, 4.29] nats under C4" in texts(make("blends", *by_hand["blends"]()))
+    assert "0.28 to 0.55 under C4" in texts(make("spectrum", *by_hand["spectrum"]()))
     assert "no ratio" in texts(make("shift", *by_hand["shift"](ratio=False)))
+
+
+def test_the_papers_numbers_stand_beside_ours(by_hand):
+    for name, rows in (
+        ("blends", "part == 'shift'"),
+        ("published", "part == 'level'"),
+        ("spectrum", "metric == 'jacobian_norm'"),
+    ):
+        result, table = by_hand[name]()
+        table = table.assign(published=table["published"] + 0.0123457)
+        published = set(table.query(rows)["published"].dropna().round(9))
+        assert len(published) > 1 and published <= drawn(make(name, result, table))
+        without = make(name, result, table.drop(columns="published"))
+        assert not published & drawn(without) and "the paper\n" not in texts(without) + "\n"
+    result, table = by_hand["published"]()
+    assert texts(make("published", result, table)).count("−1.2") == table["z"].notna().sum()
 
 
 def test_up_is_less_invariant_in_every_panel_of_accuracy(by_hand):
@@ -224,6 +248,7 @@ def test_colours_and_markers_tell_roles_of_one_figure_apart():
         ("trained", "learned", "hard_coded", "weight_scaled", "untrained"),
         ("pretrained", "random", "equivariant", "untrained"),
         ("supervised", "contrastive", "other", "shown", "equivariant", "untrained"),
+        ("augmented", "tied", "regularised", "regularised_kl", "regularised_normalized_l2", "published"),
     ]
     for roles in together:
         looks = [style.role(name) for name in roles]

@@ -7,6 +7,9 @@ FIGURES = {
     "K3": "accuracy",
     "K4": "distances",
     "K5": "objectives",
+    "M1": "blends",
+    "M2": "published",
+    "M3": "spectrum",
     "P31": "factors",
     "P32": "perturbations",
 }

@@ -4,7 +4,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from geed.errors import GeedError, nearest
-from geed.figures import accuracy, distances, factors, layers, objectives, overview, perturbations, shift, style, tables
+from geed.figures import (
+    accuracy,
+    blends,
+    distances,
+    factors,
+    layers,
+    objectives,
+    overview,
+    perturbations,
+    published,
+    shift,
+    spectrum,
+    style,
+    tables,
+)
 
 # Figures drawn from a claim's result and parts; `overview` is drawn from recorded activations.
 CLAIM_FIGURES = {
@@ -13,6 +27,9 @@ CLAIM_FIGURES = {
     "accuracy": accuracy,
     "distances": distances,
     "objectives": objectives,
+    "blends": blends,
+    "published": published,
+    "spectrum": spectrum,
     "factors": factors,
     "perturbations": perturbations,
 }

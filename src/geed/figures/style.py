@@ -96,6 +96,12 @@ ROLES = {
     "contrastive": Role("contrastive, augmented from the group", ORANGE, "D"),
     "other": Role("other self-supervised", PURPLE, "v"),
     "shown": Role("supervised, augmented from the group", VERMILLION, "s"),
+    "tied": Role("weight-tied", GREEN, "^"),
+    "regularised": Role("regularised, LI", BLUE, "o"),
+    "regularised_kl": Role("regularised, KL", SKY, "D"),
+    "regularised_normalized_l2": Role("regularised, normalised L2", PURPLE, "v"),
+    "published": Role("the paper", BLACK, "x"),
+    "published_open": Role("the paper", BLACK, "o", filled=False),
     "cancelling": Role("f invariant, f₁ not", PURPLE, "v"),
     "invariant_features": Role("f₁ invariant", GREEN, "^"),
 }

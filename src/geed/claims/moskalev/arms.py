@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from geed import printed
-from geed.claims.moskalev.published import CELLS, FIGURE_5_ACCURACY
+from geed.claims.moskalev.published import CELLS, FIGURE_4, FIGURE_5_ACCURACY
 from geed.claims.trial import Decision, Statistics, Trial, View, mean
 from geed.claims.verdicts import OPEN, conjunction, overall, verdict
 from geed.errors import GeedError
@@ -72,6 +72,8 @@ class Networks:
         cells |= {"std": own}
         if evaluation == "shift":
             cells |= {"corruption": "blend", "severity": severity}
+            if metric == DI and severity == 500 and role in FIGURE_4.get(entry["group"], {}):
+                cells |= {"published": printed.parse(FIGURE_4[entry["group"]][role]).mean}
         elif (text := published(entry["group"], role, metric)) is not None:
             paper = printed.parse(text)
             if metric == ACCURACY:
