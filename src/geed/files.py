@@ -53,9 +53,11 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise GeedError(f"{path}: cannot be written: {error.strerror or error}") from error
+        # the system's words: libraries put their own around them
+        raise GeedError(f"{path}: cannot be written: {os.strerror(error.errno) if error.errno else error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a read-only disk there is nothing to remove, and it cannot be tried
+            temporary.unlink()
 
 
 def lives(process: int) -> bool:

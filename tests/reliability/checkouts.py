@@ -52,11 +52,12 @@ class Checkout:
 
     Attributes:
         folder: where it lies.
-        arguments: what every Snakemake run gets: the study and the cores.
+        arguments: what every Snakemake run gets: the study's file and the cores.
+        study: its name.
     """
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self.folder, self.arguments = folder, arguments
+    def __init__(self, folder: Path, *arguments: str, study: str = "demo") -> None:
+        self.folder, self.arguments, self.study = folder, arguments, study
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
         )
@@ -102,8 +103,10 @@ class Checkout:
         return path.read_text() if path.exists() else ""
 
     def outputs(self) -> dict[str, str]:
-        """SHA-256 of everything built, but for records and what quotes them, which hold timings."""
-        found = [path for name in ("results", "figures") for path in (self.folder / name).rglob("*") if path.is_file()]
+        """SHA-256 of everything that the study built, but for records and what quotes them, which hold timings."""
+        found = [
+            path for name in ("results", "figures") for path in (self.folder / name / self.study).rglob("*") if path.is_file()
+        ]
         return {
             str(path.relative_to(self.folder)): sha256(path)
             for path in sorted(found)
@@ -140,6 +143,6 @@ def is_job(process: psutil.Process) -> bool:
 
 def small(folder: Path) -> Checkout:
     """A checkout whose study takes seconds."""
-    checkout = Checkout(folder, "--cores", "2", "--configfile", "small.yaml")
+    checkout = Checkout(folder, "--cores", "2", "--configfile", "small.yaml", study="small")
     (folder / "small.yaml").write_text(yaml.safe_dump(SMALL, sort_keys=False))
     return checkout

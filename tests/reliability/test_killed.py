@@ -2,6 +2,8 @@
 
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,64 +13,68 @@ from checkouts import Checkout, children, is_job, kill_group, small
 
 from geed.files import read_json
 
+ROOT = Path(__file__).parents[2]
+_LIMIT = 3600  # seconds for a run, on a busy machine
 
-def killed(checkout: Checkout, kills: int, pause: tuple[float, float], seed: int) -> dict[str, int]:
+
+def killed(checkout: Checkout, kills: int, most_jobs: int, seed: int) -> dict[str, int]:
     """Run a study to its end, killing it on the way: by turns a random job; Snakemake and its jobs; Snakemake alone.
 
     Args:
         checkout: where.
         kills: how often.
-        pause: seconds between kills, shortest and longest.
+        most_jobs: a kill comes when 1 to so many jobs have ended since the last, up to two seconds later, in the midst of others.
         seed: of the random moments.
 
     Returns:
         How often each was killed, and `starts`, how often Snakemake had to be started.
     """
-    rng, counts = random.Random(seed), {"job": 0, "all": 0, "snakemake": 0, "starts": 0}
-    process = None
+    rng, counts = random.Random(seed), {"job": 0, "all": 0, "snakemake": 0, "starts": 1}
+    process = checkout.start()
     try:
-        while sum(counts.values()) - counts["starts"] < kills:
-            if process is None:
-                process = checkout.start()
-                counts["starts"] += 1
-            time.sleep(rng.uniform(*pause))
-            jobs = children(process)
-            if process.poll() is not None:
-                assert process.returncode == 0 or counts["job"], checkout.words
-                if process.returncode == 0:
-                    break
-                process = None
-                continue
-            how = ("job", "all", "snakemake")[(counts["job"] + counts["all"] + counts["snakemake"]) % 3]
+        for number in range(kills):
+            how = ("job", "all", "snakemake")[number % 3]
+            goal = finished(checkout) + rng.randint(1, most_jobs)
+            while finished(checkout) < goal or not (jobs := children(process)):
+                if process.poll() is not None:
+                    if process.returncode == 0:
+                        return counts
+                    assert counts["job"], checkout.words  # it ends so when a job was killed
+                    process = checkout.start()
+                    counts["starts"] += 1
+                time.sleep(0.05)
+            time.sleep(rng.uniform(0, 2))
+            jobs = children(process) or jobs
             if how == "job":
-                if not jobs:
-                    continue
                 rng.choice(jobs).kill()
             elif how == "all":
                 kill_group(process)
-                process = None
             else:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
-                process = None
-                ended = psutil.wait_procs(jobs, timeout=20)[1]
-                assert not ended, f"jobs outlived their run: {ended}"
+                left = psutil.wait_procs(jobs, timeout=20)[1]
+                assert not left, f"jobs outlived their run: {left}"
             counts[how] += 1
-        if process is not None and process.wait(900) != 0:
-            process = None  # a job was killed: it is run again
-        if process is None:
+            if how != "job":
+                process = checkout.start()
+                counts["starts"] += 1
+        while process.wait(_LIMIT) != 0:
+            assert counts["starts"] <= 2 * kills, checkout.words
+            process = checkout.start()
             counts["starts"] += 1
-            code, words = checkout.run(seconds=900)
-            assert code == 0, words
     finally:
-        if process is not None:
-            kill_group(process)
+        kill_group(process)
     return counts
 
 
-def records(folder: Path) -> dict[str, tuple]:
+def finished(checkout: Checkout) -> int:
+    """How many jobs have ended: each has left its record."""
+    return sum(1 for name in ("results", "figures") for _ in (checkout.folder / name).rglob("*.record.json"))
+
+
+def records(folder: Path, study: str) -> dict[str, tuple]:
     """What each record says of its inputs and outputs, by its path; not of the page and the crate, which quote timings."""
-    found = [path for name in ("results", "figures") for path in (folder / name).rglob("*.record.json")]
+    found = [path for name in ("results", "figures") for path in (folder / name / study).rglob("*.record.json")]
     found = [path for path in found if path.name not in ("report.record.json", "ro-crate-metadata.record.json")]
     contents = {str(path.relative_to(folder)): read_json(path) for path in found}
     return {path: (content["inputs"], content["outputs"], content["params"]) for path, content in contents.items()}
@@ -87,8 +93,31 @@ def test_a_small_study_survives(tmp_path):
     whole, harried = small(tmp_path / "whole"), small(tmp_path / "harried")
     code, words = whole.run()
     assert code == 0, words
-    counts = killed(harried, kills=6, pause=(3.5, 6.5), seed=1)
+    counts = killed(harried, kills=6, most_jobs=3, seed=1)
     assert counts["all"] and counts["snakemake"], counts
     assert harried.outputs() == whole.outputs()
-    assert records(harried.folder) == records(whole.folder)
+    assert records(harried.folder, "small") == records(whole.folder, "small")
     nothing_is_left_over(harried)
+
+
+@pytest.mark.slow
+@pytest.mark.demo
+def test_the_demo_survives_twenty_kills(tmp_path):
+    harried, whole = (Checkout(tmp_path / name, "--cores", "2") for name in ("harried", "whole"))
+    counts = killed(harried, kills=24, most_jobs=8, seed=2022)
+    print(counts)
+    assert counts["job"] + counts["all"] + counts["snakemake"] >= 20, counts
+    if built(ROOT):  # `make figures` has been there
+        whole.folder = ROOT
+    else:
+        code, words = whole.run(seconds=_LIMIT)
+        assert code == 0, words
+    assert harried.outputs() == whole.outputs()
+    assert records(harried.folder, "demo") == records(whole.folder, "demo")
+    nothing_is_left_over(harried)
+
+
+def built(folder: Path) -> bool:
+    """Whether the demo is there, from the sources that are there."""
+    done = subprocess.run([sys.executable, "-m", "snakemake", "-n"], cwd=folder, capture_output=True, text=True, timeout=300)
+    return (folder / "results/demo/claims.json").exists() and "Nothing to be done" in done.stdout + done.stderr
