@@ -12,21 +12,13 @@ from geed.data.imageset import ImageSet
 from geed.errors import GeedError
 from geed.models import weights
 from geed.models.build import build
-from geed.study.readings import SETTINGS, search
+from geed.study.readings import OWN, SETTINGS, search
 
 PLAIN = {"kind": "perceptron", "hidden": 8, "layers": 2}
 TIED = PLAIN | {"kind": "tied_perceptron", "symmetry": "rotations:4", "pooling": "max"}
 NETWORKS = {"da": PLAIN, "wt": TIED, "wt_mean": TIED | {"pooling": "mean"}}
 ROW = {"accuracy": "90.0±1.0", "logit_invariance": "0.10±0.05", "predictive_invariance": "0.0", "saliency_similarity": "0.5"}
 PUBLISHED = {"rotations:4": {"augmented": ROW | {"jacobian_norm": "2.0±0.1"}, "tied": ROW}}
-LIBRARY = {
-    "accuracy": "images: as they are",
-    "logit_invariance": "over g: mean; factor: ½; over classes: sum; of: logits",
-    "predictive_invariance": "over g: mean; direction: KL(x ‖ gx); over classes: sum",
-    "saliency_similarity": "steps: 16; baseline: black; target: label; kept: from 0.9 of the maximum; "
-    "blur: yes; identity: not counted",
-    "jacobian_norm": "by: pixels in [0, 1]; of: logits",
-}
 
 
 def settings(**comparison):
@@ -55,8 +47,8 @@ def study(tmp_path_factory):
     return found | {"images": images, "models": models, "arguments": arguments}
 
 
-@pytest.mark.parametrize("quantity", LIBRARY)
-def test_the_librarys_own_metric_is_one_of_the_readings(study, quantity):
+@pytest.mark.parametrize("quantity", OWN)
+def test_what_the_metric_measures_is_one_of_the_readings(study, quantity):
     limit = 5 if quantity in ("saliency_similarity", "jacobian_norm") else 12
     images, labels = study["images"].images[:limit], study["images"].labels[:limit]
     found = [
@@ -64,7 +56,7 @@ def test_the_librarys_own_metric_is_one_of_the_readings(study, quantity):
         for model in study["models"]["da"]
     ]
     rows = study["table"].query("quantity == @quantity and arm == 'augmented'")
-    row = rows[rows["reading"].str.startswith(LIBRARY[quantity])].iloc[0]
+    row = rows[rows["reading"].str.startswith(OWN[quantity])].iloc[0]
     factor = 100 if quantity == "accuracy" else 1
     assert row["mean"] == pytest.approx(factor * sum(found) / 2, rel=1e-5)
     assert row["std"] == pytest.approx(factor * abs(found[0] - found[1]) / math.sqrt(2), rel=1e-4, abs=1e-12)
@@ -82,12 +74,14 @@ def test_every_combination_is_there_once_and_the_best_comes_first(study):
         assert rows["sum_z2"].is_monotonic_increasing
         best = rows["reading"].iloc[0]
         assert study["record"]["best"][quantity] == best
-        assert f"**{best}**" in study["page"]
+        assert f"Best of {expected[quantity]}: {best}\n" in study["page"]
+        assert f"| 1. **{best}** |" in study["page"] or f"| 1. {best} |" in study["page"]
+        assert f". **{OWN[quantity]}" in study["page"]
     assert study["record"]["readings"] == sum(expected.values())
 
 
 def test_z_is_the_difference_in_units_of_the_combined_deviation(study):
-    rows = study["table"].query("quantity == 'logit_invariance' and reading == @LIBRARY['logit_invariance']")
+    rows = study["table"].query("quantity == 'logit_invariance' and reading == @OWN['logit_invariance']")
     for row in rows.itertuples():
         combined = math.sqrt(row.std**2 + 0.05**2 + 0.01**2 / 12)
         assert row.z == pytest.approx((row.mean - 0.10) / combined)

@@ -24,7 +24,7 @@ from geed.data import store
 from geed.data.imageset import ImageSet
 from geed.errors import GeedError, nearest
 from geed.groups import Group
-from geed.metrics.saliency import KEPT, integrated_gradients, similarity, smoothed
+from geed.metrics.saliency import KEPT, STEPS, integrated_gradients, similarity, smoothed
 from geed.metrics.spectral import jacobian_norm
 from geed.models import weights as model_weights
 from geed.models.build import Network
@@ -40,6 +40,15 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "predictive_invariance": ("over g", "direction", "over classes"),
     "saliency_similarity": ("steps", "baseline", "target", "kept", "blur", "identity"),
     "jacobian_norm": ("by", "of"),
+}
+# Quantity -> the reading that `geed.metrics` takes.
+OWN = {
+    "accuracy": "images: as they are",
+    "logit_invariance": "over g: mean; factor: ½; over classes: sum; of: logits",
+    "predictive_invariance": "over g: mean; direction: KL(x ‖ gx); over classes: sum",
+    "saliency_similarity": f"steps: {STEPS}; baseline: black; target: label; kept: from 0.9 of the maximum; "
+    "blur: yes; identity: not counted",
+    "jacobian_norm": "by: pixels in [0, 1]; of: logits",
 }
 COLUMNS = ["quantity", "rank", "sum_z2", "reading", "comparison", "group", "arm", "run"]
 COLUMNS += ["mean", "std", "n_seeds", "published", "published_std", "z"]
@@ -127,7 +136,7 @@ def _cells(comparisons: Mapping[str, Any], published: Mapping[str, Mapping[str, 
             for version, run in enumerate(runs):
                 printed_cells = published[group][arm]
                 if version:
-                    printed_cells = {"accuracy": printed_cells["accuracy"]} if "accuracy" in printed_cells else {}
+                    printed_cells = {key: cell for key, cell in printed_cells.items() if key == "accuracy"}
                 yield Cell(name, group, arm, run, version, printed_cells)
 
 
@@ -259,11 +268,10 @@ def _table(cells: Sequence[Cell], found: Mapping[tuple[Cell, str], Mapping[str, 
     rows = []
     for quantity in SETTINGS:
         of = [cell for cell in cells if quantity in cell.printed]
-        versions = range(max((cell.version for cell in of), default=0) + 1 if quantity == "accuracy" else 1)
-        for version in versions:
+        for version in range(max((cell.version for cell in of), default=-1) + 1):
             last = {(cell.comparison, cell.arm): cell for cell in of if cell.version <= version}  # the version, or the only one
-            others = [cell.run for cell in last.values() if any(c.version for c in of if c.arm == cell.arm)]
-            ending = f"; runs: {', '.join(others)}" if quantity == "accuracy" and others else ""
+            several = [cell.run for cell in last.values() if any(other.version for other in of if other.arm == cell.arm)]
+            ending = f"; runs: {', '.join(several)}" if several else ""
             for cell in last.values():
                 for reading, values in found[cell, quantity].items():
                     rows.append({"quantity": quantity, "reading": reading + ending} | _compared(cell, quantity, values))
@@ -301,21 +309,25 @@ def _page(frame: pd.DataFrame, settings: Mapping[str, Any]) -> str:
         "What the paper leaves open was tried in every combination, on the same networks. A cell is mean ± standard deviation",
         "over seeds, and z: its difference to the published cell in units of the combined standard deviation, rounding included.",
         f"Maps and Jacobians are of {settings['limit']} test images, all else of the whole test split. The best reading of a",
-        "quantity has the smallest sum of squared z; all of them are in readings.csv.",
+        "quantity has the smallest sum of squared z; all of them are in readings.csv. Bold: what the metric of that name",
+        "measures here.",
     ]
     for quantity, rows in frame.groupby("quantity", sort=False):
         cells = rows[rows["reading"] == rows["reading"].iloc[0]]
         readings = rows.drop_duplicates("reading")
-        lines += ["", f"## {quantity}", "", f"Best of {len(readings)}: **{readings['reading'].iloc[0]}**", ""]
+        lines += ["", f"## {quantity}", "", f"Best of {len(readings)}: {readings['reading'].iloc[0]}", ""]
         lines += ["| | Σz² | " + " | ".join(f"{row.arm}, {row.comparison}" for row in cells.itertuples()) + " |"]
         lines += ["|---|---|" + "---|" * len(cells)]
         lines += ["| published | | " + " | ".join(_number(row.published, row.published_std) for row in cells.itertuples()) + " |"]
-        for reading in readings["reading"].head(_SHOWN):
-            found = rows[rows["reading"] == reading]
+        names = list(readings["reading"])
+        own = [name for name in names if name.startswith(OWN[quantity])]
+        for name in dict.fromkeys([*names[:_SHOWN], *own]):
+            found = rows[rows["reading"] == name]
             shown = " | ".join(f"{_number(row.mean, row.std)} ({row.z:+.1f})" for row in found.itertuples())
-            lines.append(f"| {reading} | {found['sum_z2'].iloc[0]:.3g} | {shown} |")
-        if len(readings) > _SHOWN:
-            lines += ["", f"{len(readings) - _SHOWN} more, Σz² up to {readings['sum_z2'].max():.3g}."]
+            place = f"{names.index(name) + 1}. " + (f"**{name}**" if name in own else name)
+            lines.append(f"| {place} | {found['sum_z2'].iloc[0]:.3g} | {shown} |")
+        if len(names) > _SHOWN:
+            lines += ["", f"{len(names)} in all, Σz² up to {readings['sum_z2'].max():.3g}."]
     return "\n".join(lines) + "\n"
 
 
