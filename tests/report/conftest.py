@@ -25,6 +25,7 @@ def study():
         },
         claims={"K1": ["figures/small/layers.png"], "K2": []},
         pictures=["figures/small/overview.png"],
+        tables=["results/small/search/plain.csv", "results/small/measurements/plain/seed-1/table.parquet"],
         results="results/small",
         logs=["logs/small"],
     )

@@ -102,6 +102,8 @@ class World:
             tables = {f"{measured}/table.parquet": f"table {seed}"}
             record = f"{measured}/measure.record.json"
             self.job("measure", record, tables, [f"{model}/weights.safetensors", data], wall=5.0, run="plain", seed=str(seed))
+        search = {"results/small/search/plain.csv": "weight,value\n0.1,0.5\n1.0,0.96875\n"}
+        self.job("search", "results/small/search/plain.record.json", search, [data], run="plain")
         self.claim("K1")
         self.claim("K2", verdict="contradicted", sensitivity={}, n_constructions=400, ci_low=None, ci_high=None)
         for name, inputs in (("layers", ["results/small/claims/K1.json"]), ("overview", [data])):

@@ -41,7 +41,7 @@ def test_it_reads_back_whole(world, study):
     read = written(study)
     files, actions = check(read, RESULTS)
     assert {"claims/K1.json", "models/plain/seed-1/weights.safetensors", "claims.csv"} <= {file.id for file in files}
-    assert len(actions) == 10
+    assert len(actions) == 11
     train = read.dereference("#job/results/small/models/plain/seed-1/train.record.json")
     assert train["name"] == "train plain 1"
     assert [file.id for file in train["result"]] == ["models/plain/seed-1/weights.safetensors"]

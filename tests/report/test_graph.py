@@ -57,5 +57,6 @@ def test_the_graph_is_that_of_the_records(world, study):
         "figure": {"claim", "prepare"},
         "measure": {"prepare", "train"},
         "prepare": set(),
+        "search": {"prepare"},
         "train": {"prepare"},
     }

@@ -83,7 +83,14 @@ def test_cost_is_that_of_all_jobs_in_a_claims_ancestry(world, study):
     text = words(written(study))
     # prepare 2, train 2 x 10.5, measure 2 x 5.5, claim 2, figure 2 s: the other claim's jobs do not count.
     assert "Cost: 38 s of one core in 7 jobs (prepare 2.0 s, train 21 s, measure 11 s, claim 2.0 s, figure 2.0 s)." in text
-    assert "in 10 jobs that took 44 s of one core" in text
+    assert "in 11 jobs that took 46 s of one core" in text
+
+
+def test_tables_of_no_claim_are_there_too(world, study):
+    text = words(written(study))
+    assert "Further tables search/plain: 2 rows" in text and "weightvalue 0.10.5 10.9688" in text
+    Path("results/small/search/plain.csv").unlink()
+    assert "results/small/search/plain.csv is not there." in words(written(study))
 
 
 def test_nothing_that_is_data_becomes_markup(world, study):

@@ -232,6 +232,13 @@ def all_figures():
     return expand(f"{FIGURES}/{{name}}.png", name=names)
 
 
+def further_tables():
+    """Tables that no claim or figure of the study needs: all measurements, searches for weights, the search over readings."""
+    searches = expand(f"{RESULTS}/search/{{run}}.csv", run=PLAN.searched)
+    made = [*searches, *readings_tables(), *measurements(PLAN.measured)]
+    return [path for path in made if path.endswith((".csv", "table.parquet"))]
+
+
 def study_shown():
     """What the page shows, as geed.report.content.Study takes it; not where files were fetched from, which changes no result."""
     figures = {claim: claim_figures(claim) for claim in PLAN.claims}
@@ -246,6 +253,7 @@ def study_shown():
         },
         "claims": figures,
         "pictures": [path for path in all_figures() if path not in of_claims],
+        "tables": further_tables(),
         "results": RESULTS,
         "logs": [LOGS, "logs/sources", "logs/weights"],
     }

@@ -7,6 +7,7 @@ rule report:
         verdicts=rules.claims_table.output.json,
         parts=expand(f"{RESULTS}/claims/{{claim}}.csv", claim=PLAN.claims),
         figures=all_figures(),
+        tables=further_tables(),
         look=multiext("workflow/report/page", ".html", ".css", ".js"),
         code=code("report.py"),
     output:

@@ -38,6 +38,7 @@ class Study:
         plan: its settings, whole.
         claims: claim -> the pictures (.png) of its figures.
         pictures: the pictures that belong to no claim.
+        tables: the tables that belong to no claim; those in CSV are on the page.
         results: folder of its results.
         logs: folders of its jobs' logs.
     """
@@ -46,6 +47,7 @@ class Study:
     plan: Mapping[str, Any]
     claims: Mapping[str, list[str]]
     pictures: list[str]
+    tables: list[str]
     results: str
     logs: list[str]
 
@@ -55,7 +57,7 @@ class Study:
 
     def targets(self) -> list[str]:
         """Everything that the page shows."""
-        results = [self.result(claim, suffix) for claim in self.claims for suffix in (".json", ".csv")]
+        results = [self.result(claim, suffix) for claim in self.claims for suffix in (".json", ".csv")] + self.tables
         return [
             *results,
             f"{self.results}/claims.json",
@@ -89,6 +91,7 @@ def gather(study: Study) -> dict[str, Any]:
         "counts": [(verdict, verdicts.count(verdict)) for verdict in (*VERDICTS, "missing") if verdict in verdicts],
         "failures": [] if all(claim["whole"] for claim in claims) else damaged + failures(study.logs),
         "pictures": [picture(jobs, path) for path in study.pictures],
+        "tables": [_table(jobs, path) for path in study.tables if path.endswith(".csv")],
         "networks": networks(study.plan, jobs, order),
         "stages": stages(jobs.records, order),
         "rows": [_job(jobs, record) for record in jobs.records],
@@ -145,6 +148,11 @@ def table(path: str) -> dict[str, Any] | None:
     numeric = [all(_is_number(row[column]) for row in rows) for column in range(len(header))]
     shown = [[words.cell(text) for text in row] for row in rows[:ROWS]]
     return {"path": path, "columns": header, "numeric": numeric, "rows": shown, "count": len(rows)}
+
+
+def _table(jobs: records.Study, path: str) -> dict[str, Any]:
+    found = table(path) or {"path": path, "rows": None}
+    return found | {"record": _record(jobs, path), "gap": jobs.gap(path)}
 
 
 def _is_number(text: str) -> bool:
