@@ -63,6 +63,6 @@ def _title(parts: "pd.DataFrame", compared: list[tuple[str, str]]) -> str:
 
 def _caption(result: dict[str, Any], rows: "pd.DataFrame") -> str:
     return (
-        "Filled: here; open, joined to its network by a dotted line: the paper's Figure 5, read off by eye (σ to about 5 %). The "
-        f"smaller σ, the less the logits change under any perturbation of the image. {tables.sample(result, rows)}"
+        "Filled: here; open, joined to its network by a dotted line: the paper's Figure 5 (MNIST), read off by eye (σ to about "
+        f"5 %). The smaller σ, the less the logits change under any perturbation of the image. {tables.sample(result, rows)}"
     )
