@@ -104,7 +104,7 @@ def network(study: Study, scope: Sequence[Record], wrong: set[str], seed: int) -
     if bad:
         check.notes.append(f"{chosen.job} is not trained again, because its inputs are not as recorded")
         return check
-    for record, folder in _replayed(check, study, chain, wrong, "train"):
+    for record, folder in _replayed(check, study, chain, wrong, f"{chosen.job}, {seconds:.0f} s"):
         for path, digest in record.outputs.items():
             check.checked += 1
             found = sha256(folder / path)
