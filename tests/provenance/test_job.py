@@ -51,7 +51,8 @@ def test_the_record_says_where_everything_came_from(snakemake, tmp_path):
     assert record["wildcards"] == {"run": "plain", "seed": "0"}
     assert record["measured"] == {"test_accuracy": 0.5}
     assert record["packages"]["numpy"] and record["cost"]["wall_seconds"] >= 0 and record["cost"]["peak_memory_mb"] > 0
-    assert "working" in (tmp_path / "logs/train.log").read_text()
+    log = (tmp_path / "logs/train.log").read_text()
+    assert log.startswith("working\ngeed: the job ended well: ") and log.endswith(" s, test_accuracy 0.5\n")
 
 
 def test_bad_input_is_one_sentence_and_leaves_no_record(snakemake, tmp_path, capfd):

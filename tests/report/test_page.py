@@ -11,6 +11,7 @@ import pytest
 from pretended import HOSTILE
 
 from geed.errors import GeedError
+from geed.provenance.job import ENDED
 from geed.report import page, partial
 
 ROOT = Path(__file__).parents[2]
@@ -135,12 +136,17 @@ def test_a_missing_claim_is_said_with_what_stopped_it(world, study):
     log = Path("logs/small/claims/K1.log")
     log.parent.mkdir(parents=True)
     log.write_text("deciding\ngeed: K1: expected measurements of plain, found none\n")
-    log.with_name("K2.log").write_text("done\n")
+    log.with_name("K2.log").write_text(f"deciding\n{ENDED}: 1.0 s\n")
+    log.with_name("K3.log").write_text("deciding\n")
     text = words(written(study))
     assert "2 claims: 1 contradicted, 1 missing." in text
     assert "results/small/claims/K1.json is not there" in text
     assert "logs/small/claims/K1.log: geed: K1: expected measurements of plain, found none" in text
+    assert "logs/small/claims/K3.log: ended without a word: killed, or out of memory" in text
     assert "K2.log" not in text
+    said = partial.write(study, LOOK, ROOT / "CITATION.cff")
+    assert said[0] == "logs/small/claims/K1.log: K1: expected measurements of plain, found none"
+    assert said[-1] == f"missing or out of date: K1; {PAGE} shows what is there"
 
 
 def test_a_verdict_whose_ground_is_gone_is_out_of_date(world, study):

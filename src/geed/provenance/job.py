@@ -33,6 +33,7 @@ _PACKAGES = (
     "snakemake",
 )
 LOCK = Path("envs/requirements.lock")
+ENDED = "geed: the job ended well"  # begins the last line of its log; without it, the job failed or was killed
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
@@ -76,6 +77,7 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
         summary = "".join(
             f", {key} {value:.3g}" for key, value in measured.items() if isinstance(value, float) and key.endswith("accuracy")
         )
+        print(f"{ENDED}: {wall:.1f} s{summary}", flush=True)
         screen(f"{label}: {wall:.1f} s{summary}")
     if type(snakemake).__module__.startswith("snakemake."):
         # Taking down a process that has imported torch and pandas costs half a second, a tenth of the demo study in all; the

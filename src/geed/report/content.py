@@ -13,6 +13,7 @@ from geed.claims.verdicts import VERDICTS
 from geed.errors import GeedError
 from geed.files import read_json
 from geed.provenance import records
+from geed.provenance.job import ENDED
 from geed.provenance.records import Record
 from geed.report import graph, words
 
@@ -275,10 +276,12 @@ def environment(jobs: Iterable[Record]) -> list[tuple[str, str, int]]:
 
 
 def failures(logs: Iterable[str]) -> list[dict[str, str]]:
-    """The jobs whose log ends in an error: its path, and its last sentence."""
+    """The jobs whose log ends in an error, or without a word: its path, and its last sentence."""
     found = []
     for path in sorted(path for folder in logs for path in Path(folder).rglob("*.log")):
         lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-_LAST_LINES:]
-        if lines and (lines[-1].startswith("geed: ") or any(line.startswith("Traceback") for line in lines)):
-            found.append({"path": path.as_posix(), "said": lines[-1]})
+        if lines and lines[-1].startswith(ENDED):
+            continue
+        failed = lines and (lines[-1].startswith("geed: ") or any(line.startswith("Traceback") for line in lines))
+        found.append({"path": path.as_posix(), "said": lines[-1] if failed else "ended without a word: killed, or out of memory"})
     return found
