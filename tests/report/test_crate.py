@@ -62,6 +62,7 @@ def test_root_names_licence_authors_papers_and_data(world, study):
     assert root["license"].id == "https://spdx.org/licenses/MIT"
     assert root["conformsTo"].id.startswith("https://w3id.org/ro/wfrun/process/")
     assert [author["name"] for author in root["author"]] == ["The geed authors"]
+    assert {paper.id.rsplit("/", 1)[1] for paper in root["citation"]} == {"2210.03773", "2308.03904", "2210.02984"}
     paper = next(paper for paper in root["citation"] if paper.id == "https://arxiv.org/abs/2210.03773")
     assert paper["author"][0]["name"] == "Henry Kvinge"
     assert [source.id for source in root["isBasedOn"]] == ["#data/digits"] and root["isBasedOn"][0]["usageInfo"]
