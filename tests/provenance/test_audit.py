@@ -161,6 +161,13 @@ class TestRecordsFromAnotherCommit:
         assert f"made with uncommitted changes, which no commit holds: {self.MODULE}" in notes
 
 
+def test_an_edited_template_is_another_source(project):
+    (project / "workflow/report/page.html").write_text("edited")
+    fault = one(project)
+    assert fault.kind == SOURCES and fault.file == "results/tiny/claims.record.json"
+    assert fault.words == "claims_table ran other sources than this checkout has: workflow/report/page.html"
+
+
 class TestSettings:
     def test_a_threshold_that_was_moved_after_the_run(self, project):
         """Verdict, record and hashes agree, but the config has another threshold."""

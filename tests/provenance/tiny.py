@@ -172,7 +172,10 @@ def build(root):
     play(
         root,
         "claims_table",
-        inputs={"results": [f"{results}/claims/{claim}.json" for claim in CONFIG["claims"]]},
+        inputs={
+            "results": [f"{results}/claims/{claim}.json" for claim in CONFIG["claims"]],
+            "look": ["workflow/report/page.html"],  # as the rule `report` has it: a file of the project that is no module
+        },
         outputs={name: f"{results}/claims.{suffix}" for name, suffix in SUFFIXES.items()},
         record=f"{results}/claims.record.json",
     )

@@ -72,7 +72,7 @@ def measurements(study: Study, scope: Sequence[Record], wrong: set[str], count: 
     for record, folder in _replayed(check, study, drawn, wrong, "measure", params):
         check.checked += 1
         for path in record.outputs:
-            if path in wrong:  # said already, and perhaps not even a table
+            if path in wrong or not path.endswith(".parquet"):  # said already, and perhaps not even a table
                 continue
             try:
                 compared, worst = _compare(check, study, record, path, folder)
