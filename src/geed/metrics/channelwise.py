@@ -5,7 +5,7 @@ first. They share one set of reductions of the maps, in the maps' own precision;
 """
 
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,10 +14,8 @@ from torch import Tensor
 from geed.groups.base import Group
 from geed.groups.fields import Fibre
 
-# Two sizes for CPUs, measured: numbers per block and element, so that a block and its temporaries stay in the cache; and pixels
-# per map, at most, for which it pays to lay channels last, because reductions and flips of very short rows are slow.
+# Numbers per block and element on a CPU, so that a block and its temporaries stay in the cache.
 _BLOCK = 1 << 18
-_SMALL = 16
 
 # What a map is reduced to, per channel, each (…, C): its norm; and for correlations its mean, and its norm after centring.
 Statistics = tuple[Tensor, ...]
@@ -43,6 +41,15 @@ def measure(maps: Tensor, group: Group, metrics: Collection[str], fibres: Sequen
     """
     correlating = "feature_correlation" in metrics
     mixing = fibres if "field_eed" in metrics else None
+    if maps.dtype in (torch.float16, torch.bfloat16):
+        maps = maps.float()
+    if maps.device.type == "cpu" and group.exact_on(*maps.shape[-2:]) and all(f.index is not None for f in mixing or []):
+        from geed.metrics import permuted
+
+        channels = None if mixing is None else torch.stack([fibre.index for fibre in mixing])
+        cosine, mixed_cosine, correlation = permuted.measure(maps, group, correlating, channels)
+        values = {"channel_eed": -cosine, "field_eed": -mixed_cosine, "feature_correlation": correlation}
+        return {name: values[name] for name in metrics}
     pixels = _pixels(group, *maps.shape[-2:])
     blocks = [_reduce(block, group, pixels, correlating, mixing) for block in _blocks(maps)]
     plain, mixed = (_join([block[i] for block in blocks]) for i in (0, 1))
@@ -88,20 +95,6 @@ def _pixels(group: Group, height: int, width: int) -> float:
     return float(group.act(0, torch.ones(height, width)).sum())
 
 
-@functools.lru_cache(maxsize=64)
-def _by_quarter_turns(group: Group) -> tuple[tuple[int, int], ...]:
-    """Each element k as (h, t), k = h t: h keeps rows rows, and t is the identity or always the same quarter turn."""
-    turns = [k for k in range(group.order) if group.linear_part(k)[1] % 0.5]
-    return tuple((group.compose(k, group.inverse(turns[0])), turns[0]) if k in turns else (k, 0) for k in range(group.order))
-
-
-@functools.lru_cache(maxsize=64)
-def _sources(group: Group, height: int, width: int) -> Tensor:
-    """Of a group that permutes pixels: (|G|, H · W), the pixel from which each takes its value."""
-    pixels = torch.arange(height * width).unflatten(0, (height, width))
-    return torch.stack([group.act(k, pixels).flatten() for k in range(group.order)])
-
-
 def _blocks(maps: Tensor) -> Sequence[Tensor]:
     """On a CPU, a few images at a time; elsewhere all at once."""
     return maps.split(max(1, _BLOCK // maps[0, 0].numel()), dim=1) if maps.device.type == "cpu" else [maps]
@@ -111,21 +104,16 @@ def _reduce(
     maps: Tensor, group: Group, pixels: float, correlating: bool, fibres: Sequence[Fibre] | None
 ) -> tuple[_Products, _Products | None]:
     """The products of f(gx) with g f(x), and with ρ(g) g f(x) where channels are mixed, for some images of an orbit."""
-    if maps.dtype in (torch.float16, torch.bfloat16):
-        maps = maps.float()
-    if maps.device.type == "cpu" and maps.shape[-2] * maps.shape[-1] <= _SMALL:
-        maps = maps.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, maps.shape[:2])
     exact = group.exact_on(*maps.shape[-2:])  # then g permutes pixels, and keeps norms and means
     left = group.act(0, maps)
     a = _statistics(left, group, pixels, correlating)
     original, b_original = left[0], tuple(part[0] for part in a)
     if correlating:
         original = _centred(original, b_original[1], group)
-    moved = _moved(original, group) if exact else None
     dots, b, mixed_dots, mixed_b = [], [], [], []
     for k in group.averaged:
         if exact:
-            right, b_right = moved(k), b_original
+            right, b_right = group.act(k, original), b_original
         else:
             right = group.act(k, maps[0])
             b_right = _statistics(right, group, pixels, correlating)
@@ -149,38 +137,7 @@ def _statistics(values: Tensor, group: Group, pixels: float, correlating: bool) 
     if not correlating:
         return (norm,)
     mean = values.sum(dim=(-2, -1)) / pixels
-    if values.device.type != "cpu":
-        return norm, mean, _without_rounding(_norm(_centred(values, mean, group)), mean, pixels)
-    # From the moments, which saves a pass; but not for channels that vary little about a large mean.
-    squares = norm.square()
-    spread = torch.addcmul(squares, mean, mean, value=-pixels)
-    doubtful = spread < squares.mul_(0.05)
-    spread = spread.clamp_min_(0).sqrt_()
-    if bool(doubtful.any()):
-        doubtful = doubtful.nonzero(as_tuple=True)
-        means = mean[doubtful]
-        spread[doubtful] = _without_rounding(_norm(_centred(values[doubtful], means, group)), means, pixels)
-    return norm, mean, spread
-
-
-def _moved(original: Tensor, group: Group) -> Callable[[int], Tensor]:
-    """What gives g f(x) for each g of a group that permutes pixels, in the way that is fast for the layout."""
-    if original.device.type != "cpu":
-        return lambda k: group.act(k, original)
-    sources, flat = _sources(group, *original.shape[-2:]), original.flatten(-2)
-    if _is_cheap(original):  # moving rows is; exchanging them with columns is not, and done once
-        turns = _by_quarter_turns(group)
-        turned = {t: flat.gather(-1, sources[t].expand_as(flat)).view_as(original) for t in {t for _, t in turns} - {0}}
-        turned[0] = original
-        return lambda k: group.act(turns[k][0], turned[turns[k][1]])
-    # Channels lie last: one copy of whole pixels for all elements.
-    pixels = flat.mT.index_select(1, sources.flatten()).unflatten(1, sources.shape)
-    return pixels.permute(1, 0, 3, 2).unflatten(-1, original.shape[-2:]).__getitem__
-
-
-def _is_cheap(values: Tensor) -> bool:
-    """Whether rows lie in a CPU's memory one after the other."""
-    return values.device.type == "cpu" and values[0].is_contiguous()
+    return norm, mean, _without_rounding(_norm(_centred(values, mean, group)), mean, pixels)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
@@ -188,10 +145,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _norm(values: Tensor) -> Tensor:
-    # Each of the two is several times slower than the other on the other's layout.
-    if _is_cheap(values):
-        return torch.linalg.vector_norm(values, dim=(-2, -1))
-    return values.square().sum(dim=(-2, -1)).sqrt_()
+    return torch.linalg.vector_norm(values, dim=(-2, -1))
 
 
 def _centred(values: Tensor, mean: Tensor, group: Group) -> Tensor:
