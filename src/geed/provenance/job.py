@@ -22,6 +22,7 @@ from geed.provenance.running import end_with_run
 _PACKAGES = (
     "torch",
     "numpy",
+    "numba",
     "pandas",
     "scipy",
     "pyarrow",
