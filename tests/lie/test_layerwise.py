@@ -328,3 +328,20 @@ def test_steerable_layers_are_named_and_counted_elsewhere():
     table = geed.layerwise_lie_derivative(Network(), torch.rand(2, 3, 9, 9), "rotation").set_index("layer")
     assert table["note"]["conv"] == table["note"]["act"] == "it returns a GeometricTensor, on which no action is known"
     assert table["value"][ROOT] > 0
+
+
+class Embedding(nn.Module):
+    """A convolution with batch normalisation, then tokens: the gradient arrives transposed, which PyTorch's CPU kernel mistakes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.act = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.GELU()
+        self.mix, self.head = nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.act(self.mix(self.norm(self.conv(images)).flatten(2).transpose(1, 2))).mean(dim=1))
+
+
+def test_rows_of_one_image_of_which_the_gradient_is_transposed(images):
+    torch.manual_seed(0)
+    assert {"conv", "act"} <= set(terms_of(Embedding().double(), images[:1]))

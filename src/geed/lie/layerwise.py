@@ -243,6 +243,9 @@ class Terms:
         """Backward mode: (R, N, lanes) from the R combinations of the logits (R, N, K)."""
 
         def visit(stop: Stop, seen: Seen, tensor: Tensor) -> Tensor:
+            if tensor.requires_grad and stop.where == "out":
+                # Batch normalisation's backward (PyTorch 2.13, CPU, eval mode) is wrong for one image's transposed gradient.
+                tensor.register_hook(torch.Tensor.contiguous)
             if not (added := self._added.get(stop)):
                 return tensor
             change = sum(weights[:, k].reshape(-1, *(1,) * (tensor.ndim - 1)) * violation for k, violation in added)
