@@ -331,7 +331,7 @@ def test_steerable_layers_are_named_and_counted_elsewhere():
 
 
 class Embedding(nn.Module):
-    """A convolution with batch normalisation, then tokens: the gradient arrives transposed, which PyTorch's CPU kernel mistakes."""
+    """A convolution with batch normalisation, then tokens: the gradient that arrives is transposed."""
 
     def __init__(self) -> None:
         super().__init__()
