@@ -97,10 +97,8 @@ def test_what_cannot_be_written_is_named_and_the_old_file_stays(name, what, reas
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("what", "reason"), [("250k", "No space left on device"), ("ro", "Read-only file system")])
-def test_a_study_on_such_a_disk_says_so_and_completes_once_there_is_space(what, reason, tmp_path, disk):
-    whole, tight = small(tmp_path / "whole"), small(tmp_path / "tight")
-    code, words = whole.run()
-    assert code == 0, words
+def test_a_study_on_such_a_disk_says_so_and_completes_once_there_is_space(what, reason, whole, tmp_path, disk):
+    tight = small(tmp_path / "tight")
     results = disk(tight.folder / "results/small", "10m")
     if what == "ro":
         code, words = tight.run("results/small/data/digits.safetensors")
@@ -123,10 +121,8 @@ def test_a_study_on_such_a_disk_says_so_and_completes_once_there_is_space(what, 
 
 
 @pytest.mark.slow
-def test_an_input_that_vanishes_during_the_run_is_named_and_made_again(tmp_path):
-    whole, hurt = small(tmp_path / "whole"), small(tmp_path / "hurt")
-    code, words = whole.run()
-    assert code == 0, words
+def test_an_input_that_vanishes_during_the_run_is_named_and_made_again(whole, tmp_path):
+    hurt = small(tmp_path / "hurt")
     data = "results/small/data/digits.safetensors"
     process = hurt.start()
     try:

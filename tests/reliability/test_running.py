@@ -8,6 +8,7 @@ import time
 
 import psutil
 import pytest
+from checkouts import kill_group, small
 
 from geed import files
 from geed.errors import GeedError
@@ -123,3 +124,19 @@ def test_outside_a_run_and_on_other_machines_a_job_lives_on(monkeypatch, tmp_pat
     monkeypatch.setenv(running.VARIABLE, f"1000000000 another-machine {tmp_path / 'demo.run'}")
     running.end_with_run()  # had it looked for the process, this one would have ended
     os.close(running._held[0])
+
+
+@pytest.mark.slow
+def test_of_two_runs_started_at_once_one_says_so(tmp_path):
+    checkout = small(tmp_path / "geed")
+    processes = [checkout.start() for _ in range(2)]
+    try:
+        wait_until(lambda: any(process.poll() is not None for process in processes), seconds=300)
+        refused, alive = sorted(processes, key=lambda process: process.poll() is None)
+        assert refused.returncode == 1 and alive.poll() is None, checkout.words
+        sentence = f"geed: the study small is being built in this folder by another run (process {alive.pid} on "
+        assert [line for line in checkout.words.splitlines() if line.startswith(sentence)], checkout.words
+        assert "Traceback" not in checkout.words and "LockException" not in checkout.words
+    finally:
+        for process in processes:
+            kill_group(process)
