@@ -71,7 +71,7 @@ class Checkout:
         environment = os.environ | {"PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
         with open(self.folder / "words.txt", "a") as stream:
             return subprocess.Popen(
-                [sys.executable, "-m", "snakemake", *self.arguments, *arguments],
+                [sys.executable, "-m", "snakemake", *arguments, *self.arguments],
                 cwd=self.folder,
                 env=environment,
                 stdout=stream,
