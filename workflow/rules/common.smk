@@ -48,7 +48,9 @@ wildcard_constraints:
     run="[a-z][a-z0-9_]*",
     seed=r"\d+",
     claim=r"[A-Z]\d+",
-    figure="|".join(["overview", *FIGURES_OF.values()]),
+    figure="|".join(
+        ["overview", "saliency", "embedding", "search", *FIGURES_OF.values()]
+    ),
     source="|".join(re.escape(path) for path in study_fetch.FILES),
     weights="|".join(PRETRAINED),
 
@@ -189,6 +191,19 @@ def readings_tables():
     )
 
 
+def explained_weights(wildcards):
+    """Weights of the runs that are explained, of the first seed."""
+    return expand(
+        f"{RESULTS}/models/{{run}}/seed-{{seed}}/weights.safetensors",
+        run=PLAN.explained_runs,
+        seed=PLAN.seeds[0],
+    )
+
+
+def explained_data(wildcards):
+    return f"{RESULTS}/data/{PLAN.runs[PLAN.explained_runs[0]]['data']}.safetensors"
+
+
 def training_memory(wildcards, attempt):
     """MB; the embedded and MNIST-sized sets fit the first attempt, a job killed for memory gets more at the next."""
     return 2000 * attempt
@@ -199,7 +214,15 @@ def measuring_memory(wildcards, attempt):
 
 
 def figure_inputs(wildcards):
-    """What a figure reads: its claim's verdict and parts, or the recorded orbit."""
+    """What a figure reads: its claim's verdict and parts, what was recorded for it, or the searches."""
+    if wildcards.figure in ("saliency", "embedding"):
+        return {"recorded": f"{RESULTS}/measurements/explained.safetensors"}
+    if wildcards.figure == "search":
+        found = expand(f"{RESULTS}/search/{{run}}", run=PLAN.searched)
+        return {
+            "results": [f"{path}.json" for path in found],
+            "tried": [f"{path}.csv" for path in found],
+        }
     if wildcards.figure == "overview":
         return {"activations": f"{RESULTS}/measurements/overview.safetensors"}
     claim = next(ID for ID, name in FIGURES_OF.items() if name == wildcards.figure)
@@ -225,9 +248,15 @@ def claim_figures(claim):
 
 
 def all_figures():
-    """Every figure of the study: one or more a claim, the overview, and the corruptions where something is corrupted."""
+    """Every figure of the study: one or more a claim, and those of the overview, corruptions, searches and explained networks."""
     names = [FIGURES_OF[claim] for claim in PLAN.claims if claim in FIGURES_OF]
-    others = {"overview": PLAN.overview, "corruptions": PLAN.corrupted_sets}
+    others = {
+        "overview": PLAN.overview,
+        "corruptions": PLAN.corrupted_sets,
+        "search": PLAN.searched,
+        "saliency": PLAN.explained,
+        "embedding": PLAN.explained,
+    }
     names = [name for name, shown in others.items() if shown] + names
     return expand(f"{FIGURES}/{{name}}.png", name=names)
 

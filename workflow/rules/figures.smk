@@ -1,4 +1,4 @@
-# Needs: the claims' parts, the recorded orbit for the overview, and corrupted data. Gives: figures/<study>/<name>.{pdf,png}.
+# Needs: the claims' parts, what was recorded for figures, the searches' tables, and corrupted data. Gives: figures/<study>/<name>.{pdf,png}.
 
 
 rule figure:

@@ -47,6 +47,26 @@ rule orbit:
         "../scripts/orbit.py"
 
 
+rule explain:
+    input:
+        weights=explained_weights,
+        data=explained_data,
+        code=code("explain.py"),
+    output:
+        recorded=f"{RESULTS}/measurements/explained.safetensors",
+        record=f"{RESULTS}/measurements/explained.record.json",
+    log:
+        f"{LOGS}/explain.log",
+    threads: 1
+    resources:
+        mem_mb=measuring_memory,
+    params:
+        settings=PLAN.explained,
+        runs=PLAN.explained_runs,
+    script:
+        "../scripts/explain.py"
+
+
 rule readings:
     input:
         weights=readings_weights,

@@ -8,7 +8,11 @@ from geed.provenance.job import job
 with job(snakemake) as measured:
     measured |= draw(
         snakemake.wildcards.figure,
-        inputs={name: Path(path) for name, path in snakemake.input.items() if name != "code"},
+        inputs={
+            name: Path(path) if isinstance(path, str) else [Path(entry) for entry in path]
+            for name, path in snakemake.input.items()
+            if name != "code"
+        },
         pdf=Path(snakemake.output.pdf),
         png=Path(snakemake.output.png),
     )

@@ -1,14 +1,12 @@
 """One image's orbit and what networks make of it, from real activations: in the spirit of Fig 1 of Kvinge et al. 2022."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geed.errors import GeedError
-from geed.figures import style, tables
+from geed.figures import recorded, style, tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
 
 _LOOKS = ("plain", "augmented", "equivariant", "other", "contrastive", "pretrained")  # of the runs, in their order
 _WORDS = {"raw": "raw channels", "field": "by its fields"}
-_TILE, _GAP = 1.0, 0.12  # pictures, and the space between them
 _Z = 1.96
 
 
@@ -26,19 +23,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     Raises:
         GeedError: the file is absent, damaged, or not a recorded orbit.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if not Path(path).is_file():
-        raise GeedError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="np") as stream:
-            about = json.loads((stream.metadata() or {})["geed"])
-            return {key: about[key] for key in ("group", "elements", "runs", "data", "class", "n_images")}, {
-                name: stream.get_tensor(name)
-                for name in stream.keys()  # noqa: SIM118 (not a mapping)
-            }
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise GeedError(f"{path}: expected a recorded orbit (safetensors), found something damaged or else ({error})") from error
+    return recorded.read(path, ("group", "elements", "runs", "data", "class", "n_images"), "a recorded orbit")
 
 
 def figure(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> "Figure":
@@ -55,39 +40,21 @@ def figure(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> "Figur
     grid = left.add_gridspec(len(rows) + 1, columns + 1, width_ratios=[0.22 * columns, *[1] * columns])
     images = arrays["images"]
     images = images[:, 0] if images.shape[1] == 1 else np.moveaxis(images, 1, -1)
-    _label(left.add_subplot(grid[0, 0]), f"gx, orbit under {tables.group_label(about['group'])}")
+    style.strip_label(left.add_subplot(grid[0, 0]), f"gx, orbit under {tables.group_label(about['group'])}")
     for column, layer in enumerate(("First", "Middle")[:columns]):
         axes = left.add_subplot(grid[0, column + 1])
-        _strip(axes, images, [_short(name) for name in about["elements"]], "gray")
+        style.strip(axes, images, [tables.element(name) for name in about["elements"]], "gray")
         depths = {f"{run['layers'][column]['depth']:.2g}" for run in runs if column < len(run["layers"])}
         style.panel_label(axes, f"{layer} layer (depth {', '.join(sorted(depths))})")
     for row, (index, version, look) in enumerate(rows, start=1):
-        _label(left.add_subplot(grid[row, 0]), look.label.replace(", ", ",\n"), look.colour)
+        style.strip_label(left.add_subplot(grid[row, 0]), look.label.replace(", ", ",\n"), look.colour)
         for column, layer in enumerate(runs[index]["layers"]):
             maps = arrays[f"{index}.{layer['name']}.{version}"]
             deviations = arrays[f"{index}.{layer['name']}.{version}.deviation"]
-            _strip(left.add_subplot(grid[row, column + 1]), maps, [tables.number(value) for value in deviations], "viridis")
+            style.strip(left.add_subplot(grid[row, column + 1]), maps, [tables.number(value) for value in deviations], "viridis")
     _profile(right.subplots(), about, arrays, rows)
     style.finish(drawing, _title(about, arrays), _caption(about), style.key(look for _, _, look in rows))
     return drawing
-
-
-def _strip(axes: "Axes", pictures: np.ndarray, below: list[str], colours: str) -> None:
-    """Pictures (n, h, w) side by side on one colour scale, a word or number below each."""
-    low, high = float(pictures.min()), float(pictures.max())
-    for index, (picture, words) in enumerate(zip(pictures, below, strict=True)):
-        start = index * (_TILE + _GAP)
-        axes.imshow(picture, cmap=colours, vmin=low, vmax=high, extent=(start, start + _TILE, 0, _TILE), interpolation="nearest")
-        axes.text(start + _TILE / 2, -0.06, words, ha="center", va="top", size=style.SMALL)
-    axes.set_xlim(0, len(pictures) * (_TILE + _GAP) - _GAP)
-    axes.set_ylim(-0.3, _TILE)
-    axes.set_aspect("equal")
-    axes.axis("off")
-
-
-def _label(axes: "Axes", text: str, colour: str = style.BLACK) -> None:
-    axes.text(1, 0.5 + 0.15 / 1.3, text, ha="right", va="center", size=style.MEDIUM, color=colour, transform=axes.transAxes)
-    axes.axis("off")
 
 
 def _profile(
@@ -114,13 +81,6 @@ def _look(run: Mapping[str, Any], index: int, version: str) -> style.Role:
     raw = declares and version == "raw"
     name = tables.words(run["name"]) + (f", {_WORDS[version]}" if declares else "")
     return style.Role(name, look.colour, look.marker, ":" if raw else "-", not raw)
-
-
-def _short(name: str) -> str:
-    """The name of a group element, short enough to stand under a picture."""
-    for long, short in (("reflection", "flip"), (" then rotation", ","), ("rotation ", ""), ("shift ", "")):
-        name = name.replace(long, short)
-    return name
 
 
 def _title(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:

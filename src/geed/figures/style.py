@@ -219,6 +219,25 @@ def note(axes: "Axes", text: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", size=SMALL, linespacing=1.25)
 
 
+def strip(axes: "Axes", pictures: Any, below: Sequence[str], colours: str) -> None:
+    """Pictures (n, h, w[, 3]) side by side on one colour scale, a word or number below each."""
+    low, high, gap = float(pictures.min()), float(pictures.max()), 0.12
+    for index, (picture, words) in enumerate(zip(pictures, below, strict=True)):
+        start = index * (1 + gap)
+        axes.imshow(picture, cmap=colours, vmin=low, vmax=high, extent=(start, start + 1, 0, 1), interpolation="nearest")
+        axes.text(start + 0.5, -0.06, words, ha="center", va="top", size=SMALL)
+    axes.set_xlim(0, len(pictures) * (1 + gap) - gap)
+    axes.set_ylim(-0.3, 1)
+    axes.set_aspect("equal")
+    axes.axis("off")
+
+
+def strip_label(axes: "Axes", text: str, colour: str = BLACK) -> None:
+    """Words at the left of a strip, in the panel beside it."""
+    axes.text(1, 0.5 + 0.15 / 1.3, text, ha="right", va="center", size=MEDIUM, color=colour, transform=axes.transAxes)
+    axes.axis("off")
+
+
 def depth_axis(axes: "Axes", label: str = "") -> None:
     """The x axis of panels by relative depth in (0, 1]."""
     axes.set_xlim(0, 1.06)

@@ -149,6 +149,13 @@ def group_label(spec: str) -> str:
     return "reflection" if spec == "reflections" else spec
 
 
+def element(name: str) -> str:
+    """The name of a group element, short enough to stand under a picture."""
+    for long, short in (("reflection", "flip"), (" then rotation", ","), ("rotation ", ""), ("shift ", "")):
+        name = name.replace(long, short)
+    return name
+
+
 def comparison_label(comparison: str, group: str) -> str:
     """A comparison with its group."""
     name, label = words(comparison), group_label(group)

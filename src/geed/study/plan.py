@@ -30,6 +30,7 @@ class Plan:
         evaluations: evaluations by name.
         claims: settings of each claim, by ID.
         overview: settings of the overview figure, or None.
+        explained: settings of the figures that explain networks, or None.
         readings: settings of the search over a published table's readings, or None.
         claim_runs: the runs that each claim's settings name, by claim.
     """
@@ -44,6 +45,7 @@ class Plan:
     evaluations: dict[str, dict[str, Any]]
     claims: dict[str, dict[str, Any]]
     overview: dict[str, Any] | None
+    explained: dict[str, Any] | None
     readings: dict[str, Any] | None
     claim_runs: dict[str, list[str]] = field(default_factory=dict)
 
@@ -65,6 +67,12 @@ class Plan:
     def searched(self) -> list[str]:
         """The runs whose objective's weight is searched."""
         return [name for name, run in self.runs.items() if _is_searched(run["objective"])]
+
+    @property
+    def explained_runs(self) -> list[str]:
+        """The runs that are explained."""
+        halves = self.explained["comparisons"].values() if self.explained else ()
+        return list(dict.fromkeys(run for half in halves for role, run in half.items() if role != "group"))
 
     @property
     def readings_runs(self) -> list[str]:
@@ -112,6 +120,7 @@ def load(files: Sequence[str | Path], schemas: str | Path, overrides: Mapping[st
     _check_architectures(config, fail)
     _check_runs(config, fail)
     _check_evaluations(config, fail)
+    _check_explained(config, fail)
     _check_readings(config, fail)
 
     runs = {
@@ -139,6 +148,7 @@ def load(files: Sequence[str | Path], schemas: str | Path, overrides: Mapping[st
         evaluations=config["evaluations"],
         claims=config["claims"],
         overview=config.get("overview"),
+        explained=config["explained"],
         readings=config["readings"],
         claim_runs={claim: [run for run in runs if run in names] for claim, names in named.items()},
     )
@@ -375,6 +385,19 @@ def _check_blend(config: Mapping[str, Any], name: str, fail: Callable[[str, str]
         expected, found = _shape(config, data), _shape(config, other)
         if expected and found and expected != found:
             fail(f"{path}.with", f"expected images of the size {expected} of {data}, found {found} in {other}")
+
+
+def _check_explained(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> None:
+    data = None
+    for name, half in ((config["explained"] or {}).get("comparisons") or {}).items():
+        path = f"explained.comparisons.{name}"
+        for role, run in half.items():
+            if role != "group":
+                found = config["runs"][run]["data"]
+                data = data or found
+                if found != data:
+                    fail(f"{path}.{role}", f"expected a run of one data set, {data}, found {run} of {found}")
+        _check_fit(config, data, half["group"], f"{path}.group", fail)
 
 
 def _check_readings(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> None:
