@@ -39,7 +39,7 @@ def test_the_demo_plans_every_claim(workspace):
     done = snakemake("-n", cwd=workspace)
     assert done.returncode == 0, done.stderr
     counts = jobs(done.stdout + done.stderr)
-    assert counts["claim"] == 7
+    assert counts["claim"] == 10
     # One training and one measuring job for each trained network; `pretraining` is needed, but not measured.
     assert counts["train"] - counts["measure"] == 3
     assert counts["figure"] >= 6

@@ -32,7 +32,7 @@ def saliency(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> "Fig
     comparisons = about["comparisons"]
     orders = [len(entry["elements"]) for entry in comparisons.values()]
     rows = (1 + len(_ROLES)) * len(about["images"])
-    drawing = style.new(style.PAGE, 0.62 * rows + 0.2)
+    drawing = style.new(style.PAGE, 0.85 * rows + 0.2)
     halves = drawing.subfigures(1, len(comparisons), squeeze=False, width_ratios=[order + 1 for order in orders])[0]
     for half, (name, entry) in zip(halves, comparisons.items(), strict=True):
         grid = half.add_gridspec(rows, 2, width_ratios=[1, len(entry["elements"])])

@@ -82,6 +82,6 @@ def _caption(searches: "dict[str, tuple[dict[str, Any], pd.DataFrame]]") -> str:
     seeds = ", ".join(sorted({str(result["seed"]) for result in results if "seed" in result}))
     return (
         f"Every weight that the bisection tried. Dashed: what is asked for, {wanted}; the smallest weight that reaches it is "
-        f"taken (grey), and where none does, the most invariant. Bars: 95 % interval over {sizes} validation images; no test image is looked at. One network a weight, of "
-        f"training seed {seeds}."
+        f"taken (grey), and where none does, the most invariant. Bars: 95 % interval over {sizes} validation images; no test "
+        f"image is looked at. One network a weight, of training seed {seeds}."
     )
