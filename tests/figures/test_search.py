@@ -42,7 +42,8 @@ def test_every_weight_tried_is_drawn(inputs):
 
 
 def test_drawn_by_name_and_refused_where_it_is_something_else(inputs, tmp_path):
-    draw("search", inputs, tmp_path / "a.pdf", tmp_path / "a.png")
+    said = draw("search", inputs, tmp_path / "a.pdf", tmp_path / "a.png")
+    assert said["title"].startswith("3 of 4 regularisers") and "bisection" in said["caption"]
     assert (tmp_path / "a.png").stat().st_size > 10_000
     write_json(inputs["results"][0], {"weight": 1})
     with pytest.raises(GeedError, match="expected the result of a search"):

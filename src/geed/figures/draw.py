@@ -46,7 +46,7 @@ OTHER_FIGURES: dict[str, tuple[tuple[str, ...], Callable[..., Any], Callable[[An
 }
 
 
-def draw(name: str, inputs: Mapping[str, Path | Sequence[Path]], pdf: Path, png: Path) -> None:
+def draw(name: str, inputs: Mapping[str, Path | Sequence[Path]], pdf: Path, png: Path) -> dict[str, str]:
     """Draw one figure and write it as PDF and PNG; equal inputs give equal bytes.
 
     Args:
@@ -54,6 +54,9 @@ def draw(name: str, inputs: Mapping[str, Path | Sequence[Path]], pdf: Path, png:
         inputs: `result` and `parts` of the claim, or what `OTHER_FIGURES` names.
         pdf: output, with embedded TrueType fonts.
         png: output, 300 dots an inch.
+
+    Returns:
+        Its `title` and `caption`.
 
     Raises:
         GeedError: no such figure, an input is absent, damaged or has nothing to draw, or an output cannot be written.
@@ -69,4 +72,4 @@ def draw(name: str, inputs: Mapping[str, Path | Sequence[Path]], pdf: Path, png:
         if key not in inputs:
             raise GeedError(f"figure {name}: expected an input '{key}', found {', '.join(inputs) or 'none'}")
     with style.context():
-        style.save(figure(read(*(inputs[key] for key in wanted))), pdf, png)
+        return style.save(figure(read(*(inputs[key] for key in wanted))), pdf, png)
