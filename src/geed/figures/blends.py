@@ -64,8 +64,8 @@ def _caption(result: dict[str, Any], rows: "pd.DataFrame") -> str:
     accuracies = "; ".join(f"{tables.words(run)} {value:.3f}" for run, value in result.get("accuracies", {}).items())
     return (
         "D(β) = (1 − β) × test image + β × image of the other domain. DI: KL divergence between the answers to an image and to "
-        "its transformed copies, mean over the group; dotted: exactly invariant. The paper: its Figure 4 (MNIST) at β = 0.5, "
-        "read off by eye. "
+        "its transformed copies, mean over the group; dotted: exactly invariant. "
+        + ("The paper: its Figure 4 at β = 0.5, read off by eye. " if rows["published"].notna().any() else "")
         + (f"Accuracy on the study's own domain: {accuracies}. " if accuracies else "")
         + tables.sample(result, rows)
     )

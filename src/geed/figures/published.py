@@ -88,9 +88,10 @@ def _title(parts: "pd.DataFrame") -> str:
 
 
 def _caption(result: dict[str, Any], rows: "pd.DataFrame") -> str:
+    z = "At the right: z, the difference to the paper in units of the combined standard deviation, with that of rounding. "
+    beside = z if rows["z"].notna().any() else ""
     return (
-        "Bars: ± standard deviation over training seeds, as the paper prints it, of MNIST at its own scale. At the right: z, the "
-        "difference to the paper in units of the combined standard deviation, with that of rounding. LI: half the squared "
-        "distance of logits; DI: KL divergence of answers; SI: cosine of saliency maps, brought back by g⁻¹. Axes of LI and DI "
-        f"are logarithmic, linear next to 0. In the title: m{tables.sample(result, rows)[1:]}"
+        f"Bars: ± standard deviation over training seeds. {beside}LI: half the squared distance of logits; DI: KL divergence of "
+        "answers; SI: cosine of saliency maps, brought back by g⁻¹. Axes of LI and DI are logarithmic, linear next to 0. In the "
+        f"title: m{tables.sample(result, rows)[1:]}"
     )

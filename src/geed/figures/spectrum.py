@@ -62,7 +62,8 @@ def _title(parts: "pd.DataFrame", compared: list[tuple[str, str]]) -> str:
 
 
 def _caption(result: dict[str, Any], rows: "pd.DataFrame") -> str:
+    paper = "Open, joined to its network by a dotted line: the paper's Figure 5, read off by eye (σ to about 5 %). "
     return (
-        "Filled: here; open, joined to its network by a dotted line: the paper's Figure 5 (MNIST), read off by eye (σ to about "
-        f"5 %). The smaller σ, the less the logits change under any perturbation of the image. {tables.sample(result, rows)}"
+        f"{paper if rows['published'].notna().any() else ''}The smaller σ, the less the logits change under any perturbation of "
+        f"the image. {tables.sample(result, rows)}"
     )

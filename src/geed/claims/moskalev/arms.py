@@ -64,17 +64,18 @@ class Networks:
         return {"comparison": name, "group": entry.get("group", ""), "role": role, "arm": entry.get(role, "")}
 
     def row(self, part: str, view: View, key: tuple) -> None:
-        """Add a row for a staged network: its mean, interval and standard deviation over seeds, beside the paper's number."""
+        """Add a row for a staged network: its mean, interval and standard deviation over seeds, and the paper's if wanted."""
         name, role, metric, evaluation, severity = key
         entry = self.comparisons[name]
+        beside = self.trial.settings["published"]
         found, own = view.interval(view.means[key]), self.stds[key]
         cells = {**self.cells(name, role), "metric": metric, "domain": entry[evaluation], "n_images": self.trial.size(key)}
         cells |= {"std": own}
         if evaluation == "shift":
             cells |= {"corruption": "blend", "severity": severity}
-            if metric == DI and severity == 500 and role in FIGURE_4.get(entry["group"], {}):
+            if beside and metric == DI and severity == 500 and role in FIGURE_4.get(entry["group"], {}):
                 cells |= {"published": printed.parse(FIGURE_4[entry["group"]][role]).mean}
-        elif (text := published(entry["group"], role, metric)) is not None:
+        elif beside and (text := published(entry["group"], role, metric)) is not None:
             paper = printed.parse(text)
             if metric == ACCURACY:
                 paper = printed.Printed(*(value / 100 for value in paper))  # the paper prints percent
