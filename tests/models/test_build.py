@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import geed
 from geed import groups
 from geed.errors import GeedError
 from geed.models.build import build, parameter_count
@@ -220,3 +221,53 @@ def test_bad_tied_perceptrons():
         build(spec(kind="tied_perceptron", **options))
     with pytest.raises(GeedError, match=r"architecture.pooling: unknown pooling 'sum'"):
         build(spec(kind="tied_perceptron", **(options | {"symmetry": "rotations:4", "pooling": "sum"})))
+
+
+TOKENS = [
+    {"kind": "vit", "patch": 4, "width": 16, "depth": 2, "heads": 2},
+    {"kind": "mixer", "patch": 4, "width": 16, "depth": 2},
+]
+
+
+@pytest.mark.parametrize("architecture", TOKENS, ids=lambda entry: entry["kind"])
+def test_token_networks_have_the_contract_of_a_network_and_both_kinds_of_lie_derivative(architecture):
+    model = trained(build(spec(size=16, **architecture), "t"), images(size=16))
+    x = images(size=16)
+    features = outputs(model, x, model.feature_layer)
+    with torch.no_grad():
+        assert torch.allclose(features, model.features(x)) and features.shape == (6, 16)
+        assert torch.allclose(model(x), model.head(features))
+    assert [outputs(model, x, layer).shape for layer in model.conv_layers] == 2 * [(6, 16, 16)]  # tokens by width
+    whole = geed.lie_derivative(model, x, ["translation_x"], output="logits", reduce="squared_norm")
+    layers = geed.layerwise_lie_derivative(model, x, ["translation_x"], output="logits")
+    assert whole["value"].item() > 0 and layers["value"].sum() > 0
+    again = build(spec(size=16, **architecture), "t").state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in build(spec(size=16, **architecture), "t").state_dict().items())
+
+
+def test_patches_and_heads_must_divide():
+    with pytest.raises(GeedError, match=r"architecture\.patch: expected a divisor of the image's side 15, found 4"):
+        build(spec(kind="mixer", patch=4, width=8, depth=1), "t")
+    with pytest.raises(GeedError, match=r"architecture\.heads: expected a divisor of the width 8, found 3"):
+        build(spec(kind="vit", patch=5, width=8, depth=1, heads=3), "t")
+
+
+@pytest.mark.parametrize("downsampling", ["stride", "max_pool", "blur_pool"])
+def test_ways_of_downsampling_have_the_same_weights_and_sizes(downsampling):
+    model = build(spec(kind="plain_cnn", widths=[3, 4], stride=[2, 2], downsampling=downsampling), "t").eval()
+    reference = build(spec(kind="plain_cnn", widths=[3, 4], stride=[2, 2]), "t")
+    assert all(torch.equal(value, reference.state_dict()[name]) for name, value in model.state_dict().items())
+    assert outputs(model, images(size=16), "blocks.1").shape == (6, 4, 4, 4)
+
+
+def test_blurring_pools_the_binomial_average_of_every_second_pixel():
+    model = build(spec(kind="plain_cnn", widths=[3], stride=[2], downsampling="blur_pool"), "t").eval()
+    x = images(size=16)
+    before, after = outputs(model, x, "blocks.0.2"), outputs(model, x, "blocks.0")
+    kernel = torch.tensor([1.0, 2.0, 1.0]) / 4
+    expected = sum(
+        kernel[i] * kernel[j] * before[:, :, 2 + i - 1 : 15 + i - 1 : 2, 2 + j - 1 : 15 + j - 1 : 2]
+        for i in range(3)
+        for j in range(3)
+    )
+    assert torch.allclose(after[:, :, 1:, 1:], expected, atol=1e-6)

@@ -100,6 +100,7 @@ def without_key(mapping, key):
     return {name: value for name, value in mapping.items() if name != key}
 
 
+VIT = {"kind": "vit", "patch": 5, "width": 8, "depth": 1, "heads": 2}
 TIED = {"kind": "tied_perceptron", "hidden": 8, "layers": 2, "symmetry": "rotations:4", "pooling": "max"}
 REGULARISED = {"kind": "invariance", "group": "rotations:4", "distance": "logit", "weight": 1}
 SEARCH = {"grid": [1, 3], "at_least": 0.9}
@@ -247,6 +248,10 @@ WRONG = {
         changed(["architectures", "cnn"], TIED | {"symmetry": "translations:x=4"}),
         ["architectures.cnn.symmetry", "fraction of a pixel"],
     ),
+    "patch": (changed(["architectures", "cnn"], VIT | {"patch": 4}), ["architectures.cnn.patch", "divisor of 15", "found 4"]),
+    "heads": (changed(["architectures", "cnn"], VIT | {"heads": 3}), ["architectures.cnn.heads", "the width 8", "found 3"]),
+    "no depth": (changed(["architectures", "cnn"], without_key(VIT, "depth")), ["architectures.cnn.depth", "found none"]),
+    "strides": (changed(["architectures", "cnn", "stride"], [2, 2]), ["architectures.cnn.stride", "each of the 4 blocks"]),
     "no pooling": (changed(["architectures", "cnn"], without_key(TIED, "pooling")), ["architectures.cnn.pooling", "found none"]),
     "optimiser": (changed(["training", "optimiser"], "adm"), ["training.optimiser", "did you mean 'adam'"]),
     "weights chosen by an accuracy that there is not": (

@@ -73,20 +73,38 @@ class Network(nn.Module):
 class PlainCNN(Network):
     """Blocks of convolution 3x3, batch normalisation and ReLU, then global average pooling and a linear head.
 
-    With circular padding and stride 1 it is exactly invariant to cyclic translations, by construction.
+    With circular padding and stride 1 it is exactly invariant to cyclic translations, by construction. A block's stride is the
+    convolution's, or that of a pooling after the ReLU: the largest of 2x2 or, anti-aliased, every second pixel of a blur with the
+    binomial filter 1-2-1 (Zhang 2019, arXiv 1904.11486).
     """
 
-    def __init__(self, spec: dict[str, Any], *, widths: list[int], stride: int | list[int] = 2, padding: str = "zeros"):
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        *,
+        widths: list[int],
+        stride: int | list[int] = 2,
+        padding: str = "zeros",
+        downsampling: str = "stride",
+    ):
         super().__init__()
-        if padding not in ("zeros", "circular"):
-            raise GeedError(f"architecture.padding: unknown padding '{padding}'{nearest(padding, ['zeros', 'circular'])}")
+        for key, value, known in (
+            ("padding", padding, ["zeros", "circular"]),
+            ("downsampling", downsampling, ["stride", "max_pool", "blur_pool"]),
+        ):
+            if value not in known:
+                raise GeedError(f"architecture.{key}: unknown {key} '{value}'{nearest(value, known)}")
         self.normalise = Normalise(spec["mean"], spec["std"])
         self.blocks = nn.Sequential()
         inputs = spec["channels"]
         for width, step in zip(_widths(widths), _strides(stride, len(widths)), strict=True):
-            convolution = nn.Conv2d(inputs, width, 3, step, padding=1, padding_mode=padding, bias=False)
+            own = step if downsampling == "stride" else 1
+            convolution = nn.Conv2d(inputs, width, 3, own, padding=1, padding_mode=padding, bias=False)
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-            self.blocks.append(nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU()))
+            block = nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU())
+            if own < step:
+                block.append(_pooling(downsampling, width, step))
+            self.blocks.append(block)
             inputs = width
         self.pool = GlobalAveragePool()
         self.head = nn.Linear(inputs, spec["classes"])
@@ -96,6 +114,13 @@ class PlainCNN(Network):
     def features(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0, 1] -> features (N, widths[-1])."""
         return self.pool(self.blocks(self.normalise(images)))
+
+
+def _pooling(kind: str, channels: int, stride: int) -> nn.Module:
+    """What comes after a block that halves the size without a strided convolution."""
+    if kind == "max_pool":
+        return nn.MaxPool2d(stride)
+    return compat.import_timm().layers.BlurPool2d(channels, filt_size=3, stride=stride)
 
 
 class SteerableCNN(Network):
@@ -159,6 +184,69 @@ class Perceptron(Network):
     def features(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0, 1] -> features (N, hidden)."""
         return self.blocks(self.normalise(images))
+
+
+class VisionTransformer(Network):
+    """A small vision transformer (Dosovitskiy et al. 2021) of timm: patches, blocks, the mean of the tokens, a linear head.
+
+    It has no class token, as the small ones that are trained from scratch; positions are embedded by learned vectors.
+    """
+
+    def __init__(self, spec: dict[str, Any], *, patch: int, width: int, depth: int, heads: int):
+        super().__init__()
+        _check_patch(spec["size"], patch)
+        if _positive("architecture.width", width) % _positive("architecture.heads", heads):
+            raise GeedError(f"architecture.heads: expected a divisor of the width {width}, found {heads}")
+        timm = compat.import_timm()
+        self.normalise = Normalise(spec["mean"], spec["std"])
+        self.trunk = timm.models.vision_transformer.VisionTransformer(
+            img_size=spec["size"],
+            patch_size=patch,
+            in_chans=spec["channels"],
+            num_classes=0,
+            global_pool="avg",
+            class_token=False,
+            embed_dim=width,
+            depth=_positive("architecture.depth", depth),
+            num_heads=heads,
+        )
+        self.head = nn.Linear(width, spec["classes"])
+        self.conv_layers = tuple(f"trunk.blocks.{i}" for i in range(depth))
+        self.feature_layer = "trunk.fc_norm"
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] -> features (N, width)."""
+        return self.trunk(self.normalise(images))
+
+
+class Mixer(Network):
+    """A small MLP-Mixer (Tolstikhin et al. 2021) of timm: patches, `depth` blocks, the mean of the tokens, a linear head."""
+
+    def __init__(self, spec: dict[str, Any], *, patch: int, width: int, depth: int):
+        super().__init__()
+        _check_patch(spec["size"], patch)
+        timm = compat.import_timm()
+        self.normalise = Normalise(spec["mean"], spec["std"])
+        self.trunk = timm.models.mlp_mixer.MlpMixer(
+            num_classes=0,
+            img_size=spec["size"],
+            in_chans=spec["channels"],
+            patch_size=patch,
+            num_blocks=_positive("architecture.depth", depth),
+            embed_dim=_positive("architecture.width", width),
+        )
+        self.head = nn.Linear(width, spec["classes"])
+        self.conv_layers = tuple(f"trunk.blocks.{i}" for i in range(depth))
+        self.feature_layer = "trunk.head_drop"
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] -> features (N, width)."""
+        return self.trunk(self.normalise(images))
+
+
+def _check_patch(size: int, patch: int) -> None:
+    if size % _positive("architecture.patch", patch):
+        raise GeedError(f"architecture.patch: expected a divisor of the image's side {size}, found {patch}")
 
 
 class TiedLinear(nn.Linear):
@@ -300,6 +388,8 @@ KINDS: dict[str, Callable[..., Network]] = {
     "steerable_cnn": SteerableCNN,
     "perceptron": Perceptron,
     "tied_perceptron": TiedPerceptron,
+    "vit": VisionTransformer,
+    "mixer": Mixer,
     "pretrained": Published,
     "augerino": Augerino,
 }

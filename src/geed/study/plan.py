@@ -241,7 +241,8 @@ def _check_sets(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> 
 def _check_architectures(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> None:
     needs = {"plain_cnn": ["widths"], "steerable_cnn": ["widths", "symmetry"], "perceptron": ["hidden", "layers"]}
     needs |= {"pretrained": ["name"], "tied_perceptron": ["hidden", "layers", "symmetry", "pooling"], "augerino": ["network"]}
-    takes = {"plain_cnn": ["padding", "stride"]}
+    needs |= {"vit": ["patch", "width", "depth", "heads"], "mixer": ["patch", "width", "depth"]}
+    takes = {"plain_cnn": ["padding", "stride", "downsampling"]}
     for name, architecture in config["architectures"].items():
         kind = architecture["kind"]
         for key in needs[kind]:
@@ -249,6 +250,15 @@ def _check_architectures(config: Mapping[str, Any], fail: Callable[[str, str], N
                 fail(f"architectures.{name}.{key}", f"expected this key for a {kind}, found none")
         for key in architecture.keys() - {"kind"} - set(needs[kind]) - set(takes.get(kind, [])):
             fail(f"architectures.{name}.{key}", f"expected no such key for a {kind}, found {architecture[key]}")
+        if isinstance(architecture.get("stride"), list) and len(architecture["stride"]) != len(architecture["widths"]):
+            strides = architecture["stride"]
+            fail(
+                f"architectures.{name}.stride",
+                f"expected one for each of the {len(architecture['widths'])} blocks, found {strides}",
+            )
+        if kind == "vit" and architecture["width"] % architecture["heads"]:
+            found = architecture["heads"]
+            fail(f"architectures.{name}.heads", f"expected a divisor of the width {architecture['width']}, found {found}")
         if kind == "augerino" and config["architectures"][architecture["network"]]["kind"] in ("augerino", "pretrained"):
             fail(f"architectures.{name}.network", f"expected a network of another kind, found {architecture['network']}")
 
@@ -278,6 +288,12 @@ def _check_runs(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> 
         architecture = config["architectures"][run["architecture"]]
         if architecture["kind"] == "tied_perceptron":
             _check_fit(config, run["data"], architecture["symmetry"], f"architectures.{run['architecture']}.symmetry", fail)
+        patch, size = architecture.get("patch"), _size(config, run["data"])
+        if patch and size and size % patch:
+            fail(
+                f"architectures.{run['architecture']}.patch",
+                f"expected a divisor of {size}, the side of the images of {run['data']} in pixels, found {patch}",
+            )
 
 
 def _check_objective(config: Mapping[str, Any], name: str, fail: Callable[[str, str], None]) -> None:
