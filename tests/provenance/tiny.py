@@ -30,6 +30,7 @@ METRICS = [
 CONFIG = {
     "study": "tiny",
     "overview": {"runs": ["plain"], "group": GROUP},
+    "explained": None,
     "seeds": [0, 1],
     "device": "cpu",
     "data": {"sets": {"digits": {"source": "digits", "size": 9, "limit": 60}}},
