@@ -139,7 +139,8 @@ def claims(file: Path) -> None:
 
 
 def record(file: Path) -> None:
-    parts = {key: {} for key in ("wildcards", "params", "measured", "code", "packages", "machine", "cost")}
+    parts = {key: {} for key in ("wildcards", "params", "measured", "code", "packages")}
+    parts |= {"machine": {"threads": 1}, "cost": {"started": "2026-01-01T00:00:00+00:00", "wall_seconds": 1.0}}
     files.write_json(file, {"rule": "train", "inputs": {"a": "0" * 64}, "outputs": {"b": "1" * 64}} | parts)
 
 

@@ -34,6 +34,7 @@ STUDY = {
     "corruptions": {},
     "claims": {},
     "overview": {"runs": ["published"], "group": "reflections"},
+    "explained": None,
 }
 TABLES = [f"results/published/measurements/{run}/seed-0/table.parquet" for run in ("published", "random")]
 MNIST = "results/published/data/mnist.safetensors"
