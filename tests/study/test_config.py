@@ -100,6 +100,7 @@ def without_key(mapping, key):
     return {name: value for name, value in mapping.items() if name != key}
 
 
+CLEAN = ["evaluations", "clean"]
 VIT = {"kind": "vit", "patch": 5, "width": 8, "depth": 1, "heads": 2}
 TIED = {"kind": "tied_perceptron", "hidden": 8, "layers": 2, "symmetry": "rotations:4", "pooling": "max"}
 REGULARISED = {"kind": "invariance", "group": "rotations:4", "distance": "logit", "weight": 1}
@@ -247,6 +248,11 @@ WRONG = {
     "group that a tied layer cannot have": (
         changed(["architectures", "cnn"], TIED | {"symmetry": "translations:x=4"}),
         ["architectures.cnn.symmetry", "fraction of a pixel"],
+    ),
+    "transform": (changed([*CLEAN, "lie"], {"transforms": ["rotatoin"]}), ["evaluations.clean.lie.transforms", "rotation"]),
+    "colour of layers": (
+        changed([*CLEAN, "lie"], {"transforms": ["saturation"], "layerwise": True}),
+        ["evaluations.clean.lie.transforms", "move pixels", "found saturation"],
     ),
     "patch": (changed(["architectures", "cnn"], VIT | {"patch": 4}), ["architectures.cnn.patch", "divisor of 15", "found 4"]),
     "heads": (changed(["architectures", "cnn"], VIT | {"heads": 3}), ["architectures.cnn.heads", "the width 8", "found 3"]),

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+import geed
 from geed import groups
 from geed.claims.evidence import Evidence
 from geed.data import store
@@ -14,7 +15,7 @@ from geed.errors import GeedError
 from geed.metrics.engine import measure
 from geed.models import weights
 from geed.models.build import build
-from geed.study import device
+from geed.study import device, lie
 from geed.study.measure import measure_run
 
 CLEAN = {"data": "digits", "groups": ["rotations:4"], "metrics": ["accuracy", "logit_invariance"]}
@@ -126,3 +127,44 @@ def test_every_hidden_layer_of_a_perceptron_is_measured(study, tmp_path):
     assert list(zip(found.layer, found.depth, strict=True)) == [("blocks.1", 0.5), ("blocks.2", 1.0)]
     assert found.value.between(-1, -0.01).all()
     assert table[table.metric == "accuracy"].depth.tolist() == [1.0]
+
+
+LIE = {"transforms": ["translation_x", "rotation"], "layerwise": True, "steps": [0.05], "limit": 4}
+
+
+def test_lie_derivatives_are_rows_of_the_same_tables(study):
+    evidence = study(clean={"lie": LIE})
+    model, images = study.models["a"], study.sets["digits"].images[:4]
+    table = evidence.values("a")
+    for name in LIE["transforms"]:
+        where = {"group": f"lie:{name}"}
+        whole = geed.lie_derivative(model, images, [name], per_image=True)
+        assert evidence.array("a", "lie_derivative", "mean_abs", **where)[0] == pytest.approx(whole["values"][0], rel=1e-5)
+        finite = geed.difference_quotient(model, images, [name], [0.05], per_image=True)
+        assert evidence.array("a", "difference_quotient", "0.05", **where)[0] == pytest.approx(finite["values"][0], rel=1e-5)
+        layers = geed.layerwise_lie_derivative(model, images, [name], per_image=True)
+        relu = layers[layers["module"] == "ReLU"]["values"].sum()
+        assert evidence.array("a", "lie_layerwise", "activation", **where)[0] == pytest.approx(relu, rel=1e-4)
+        types = sum(evidence.array("a", "lie_layerwise", kind, **where) for kind in lie.TYPES)
+        assert types[0] == pytest.approx(layers[layers["value"].notna()]["values"].sum(), rel=1e-4)
+        own = table[(table["group"] == f"lie:{name}") & (table["metric"] == "lie_layerwise") & (table["layer"] != "")]
+        assert own["value"].sum() == pytest.approx(types.mean(), rel=1e-5)
+    assert table[table["metric"] == "parameters"]["value"].item() == sum(p.numel() for p in model.parameters())
+
+
+def test_types_of_layers():
+    spec = {"channels": 1, "size": 8, "classes": 3, "mean": [0.5], "std": [0.3]}
+    cnn = build(spec | {"architecture": {"kind": "plain_cnn", "widths": [2, 2], "stride": [2, 2], "downsampling": "stride"}}, "a")
+    blurred = build(spec | {"architecture": {"kind": "plain_cnn", "widths": [2, 2], "downsampling": "blur_pool"}}, "a")
+    vit = build(spec | {"architecture": {"kind": "vit", "patch": 4, "width": 4, "depth": 1, "heads": 2}}, "a")
+    block = ["strided_convolution", "normalisation", "activation"]
+    assert [lie.type_of(module) for module in cnn.blocks[1]] == block
+    assert [lie.type_of(module) for module in blurred.blocks[1]] == ["convolution", "normalisation", "activation", "pooling"]
+    modules = [vit.trunk.patch_embed.proj, vit.trunk.blocks[0].attn, vit.trunk.blocks[0].mlp.act, vit.trunk.blocks[0].norm1, vit]
+    assert [lie.type_of(module) for module in modules] == [
+        "strided_convolution",
+        "attention",
+        "activation",
+        "normalisation",
+        "other",
+    ]

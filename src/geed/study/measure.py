@@ -20,6 +20,7 @@ from geed.models import weights as model_weights
 from geed.models.build import Network
 from geed.progress import bar
 from geed.study import device as devices
+from geed.study import lie
 
 KEYS = ["run", "seed", "epoch", "evaluation", "data", "corruption", "severity", "group", "layer", "depth", "metric", "distance"]
 VALUES = ["value", "se", "n_images", "n_elements"]
@@ -102,7 +103,7 @@ def measure_run(
 
 
 def _measured(model: Network, images: ImageSet, evaluation: Mapping[str, Any], device: str) -> pd.DataFrame:
-    """Every group of the evaluation on one set of images: what `measure` gives, and the controls."""
+    """Every group of the evaluation on one set of images: what `measure` gives, the controls, and Lie derivatives."""
     dispersion = _dispersion(model, images.images, device)
     frames = []
     for spec in evaluation["groups"]:
@@ -118,6 +119,8 @@ def _measured(model: Network, images: ImageSet, evaluation: Mapping[str, Any], d
             per_image=True,
         )
         frames += [frame[frame["value"].notna()], dispersion.assign(group=group.spec)]
+    if evaluation.get("lie"):
+        frames.append(lie.rows(model, images.images, evaluation["lie"], device))
     return pd.concat(frames, ignore_index=True)
 
 

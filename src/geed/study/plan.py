@@ -8,6 +8,7 @@ from typing import Any
 from geed import groups
 from geed.data import registry
 from geed.errors import GeedError, nearest
+from geed.lie import transforms
 from geed.metrics.registry import check as check_metric
 from geed.metrics.registry import parse as parse_metric
 from geed.models.published import PRETRAINED, PROFILED
@@ -194,6 +195,7 @@ def _known(config: Mapping[str, Any]) -> dict[str, Callable[[str], Any]]:
         "corruptions": among("a corruption", NAMES),
         "groups": groups.parse,
         "metrics": check_metric,
+        "transforms": transforms.parse_all,
         "augmentations": augmentation,
         "objectives": objective,
     }
@@ -387,6 +389,12 @@ def _check_evaluations(config: Mapping[str, Any], fail: Callable[[str, str], Non
             fail(f"{path}.corrupted", "expected corruptions.names to list corruptions, found none")
         if evaluation["blend"]:
             _check_blend(config, name, fail)
+        if evaluation.get("lie", {}).get("layerwise"):
+            for transform in evaluation["lie"]["transforms"]:
+                if transform in transforms.COLOUR:
+                    fail(
+                        f"{path}.lie.transforms", f"expected transformations that move pixels beside layerwise, found {transform}"
+                    )
 
 
 def _check_blend(config: Mapping[str, Any], name: str, fail: Callable[[str, str], None]) -> None:
