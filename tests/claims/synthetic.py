@@ -22,7 +22,7 @@ _SCHEMA = {
 
 def settings(claim: str, **given) -> dict:
     """Settings of a claim, checked against the schema and filled with its defaults; few resamples, for speed."""
-    given = {"resamples": 2000, **given} if claim[0] in "KM" else given
+    given = {"resamples": 2000, **given} if claim[0] in "KLM" else given
     return validate({"claims": {claim: given}}, _SCHEMA)["claims"][claim]
 
 

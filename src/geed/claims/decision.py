@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 from geed.claims import propositions
 from geed.claims import settings as claim_settings
 from geed.claims.evidence import Evidence
+from geed.claims.gruver.l1 import L1
+from geed.claims.gruver.l2 import L2
+from geed.claims.gruver.l3 import L3
 from geed.claims.kvinge.k1 import K1
 from geed.claims.kvinge.k2 import K2
 from geed.claims.kvinge.k3 import K3
@@ -22,6 +25,7 @@ from geed.files import sha256, write_json, write_table
 
 _KVINGE = "Kvinge et al. 2022, In What Ways Are Deep Neural Networks Invariant and How Should We Measure This? (arXiv 2210.03773)"
 _MOSKALEV = "Moskalev et al. 2023, On genuine invariance learning without weight-tying (PMLR 221:218-227)"
+_GRUVER = "Gruver et al. 2022, The Lie Derivative for Measuring Learned Equivariance (arXiv 2210.02984)"
 _IN_WORDS = {"value": None, "where": "page 2, in words"}
 
 
@@ -68,6 +72,25 @@ CLAIMS = {
         "Self-supervised networks are not more invariant than supervised ones, except contrastive ones with augmentation from "
         "the group.",
         _IN_WORDS,
+    ),
+    "L1": Claim(
+        L1,
+        _GRUVER,
+        "Violations of equivariance arise in pointwise non-linearities, pooling and strided layers, by aliasing; anti-aliasing "
+        "lowers them.",
+        {"value": None, "where": "Section 4 and its figure, in words"},
+    ),
+    "L2": Claim(
+        L2,
+        _GRUVER,
+        "The more accurate a network, the more equivariant it is, across architectures and within them.",
+        {"value": None, "where": "Section 5 and its figure, in words"},
+    ),
+    "L3": Claim(
+        L3,
+        _GRUVER,
+        "Trained transformers can be more equivariant than convolutional networks, though they are not by construction.",
+        {"value": None, "where": "abstract, in words"},
     ),
     "M1": Claim(
         M1,

@@ -120,11 +120,14 @@ class Trial:
         values = np.mean(
             [self.evidence.array(run, name, distance, layer=entry, **where, **condition) for entry in layers], axis=0
         )
-        images = self.evidence.images(run, evaluation)
+        self.put(key, values, self.evidence.images(run, evaluation))
+        return values
+
+    def put(self, key: Hashable, values: np.ndarray, images: str) -> None:
+        """Stage values (seeds, images) under `key`, measured on the first images of the set `images`."""
         self._staged.setdefault(f"{images}/{values.shape[1]}", {})[key] = values
         self._sizes[key] = values.shape[1]
         self.n_images = max(self.n_images, values.shape[1])
-        return values
 
     def note_accuracy(self, run: str, *, group: str, evaluation: str) -> None:
         """Note the accuracy of a run for the result."""
