@@ -44,6 +44,7 @@ SMALL = {
         "P31": {},
     },
     "overview": {"runs": ["plain"], "group": "rotations:4"},
+    "explained": None,
 }
 
 
