@@ -69,7 +69,7 @@ def edit(finished):
 
 
 PAGE = ["report", "crate"]  # whatever changes, the page shows it
-ALL = ["prepare", "corrupt", "train", "measure", "orbit", "claim", "claims_table", "figure", "contact_sheet", *PAGE]
+ALL = ["prepare", "corrupt", "train", "measure", "orbit", "explain", "claim", "claims_table", "figure", "contact_sheet", *PAGE]
 REACH = {
     "src/geed/claims/kvinge/k1.py": ["claim", "claims_table", "figure", *PAGE],
     "src/geed/stats/bootstrap.py": ["claim", "claims_table", "figure", *PAGE],
@@ -77,7 +77,8 @@ REACH = {
     "src/geed/study/measure.py": ["measure", "claim", "claims_table", "figure", *PAGE],
     "src/geed/study/orbit.py": ["orbit", "figure", *PAGE],
     "src/geed/data/corruptions/noise.py": ["corrupt", "measure", "claim", "claims_table", "figure", "contact_sheet", *PAGE],
-    "src/geed/training/loop.py": ["train", "measure", "orbit", "claim", "claims_table", "figure", *PAGE],
+    "src/geed/study/explain.py": ["explain", "figure", *PAGE],
+    "src/geed/training/loop.py": ["train", "measure", "orbit", "explain", "claim", "claims_table", "figure", *PAGE],
     "workflow/report/page.css": PAGE,
     "src/geed/report/graph.py": PAGE,
     "src/geed/report/crate.py": ["crate"],
