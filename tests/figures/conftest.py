@@ -358,7 +358,59 @@ def genuine(claim, names=("rotation", "translation")):
     return result(claim, accuracies={"da": 0.938, "wt": 0.947}), pd.DataFrame(rows)
 
 
+KINDS = ("activation", "pooling", "strided_convolution", "convolution", "normalisation", "attention", "other")
+TRANSFORMS = ("translation_x", "rotation")
+
+
+def layer_types(names=("digits", "photos"), arms=("cnn_m", "cnn_blur_pool", "cnn_stride_free", "vit_m", "mixer_m", "mlp_m")):
+    rows = []
+    for name in names:
+        for transform in TRANSFORMS:
+            for index, arm in enumerate(arms):
+                here = {"comparison": name, "group": f"lie:{transform}", "arm": f"{name}_{arm}", "role": "network"}
+                values = [(1 + (place * 3 + index * 2) % 5) / 10 for place in range(len(KINDS))]
+                rows += [row("layerwise", value, layer=kind, **here) for kind, value in zip(KINDS, values, strict=True)]
+                rows.append(row("total", sum(values) / (1 + index), **here))
+                rows.append(row("share", sum(values[:3]) / sum(values), **here))
+    rows += [row("share", 0.55, comparison="all", group=""), row("change", -0.8, comparison="all", group="")]
+    return result("L1"), pd.DataFrame(rows)
+
+
+def families(names=("digits", "photos"), transforms=("translation_x", "translation_y", "rotation")):
+    rows = []
+    for shift, name in enumerate(names):
+        for transform in transforms:
+            here = {"comparison": name, "group": f"lie:{transform}"}
+            for place, family in enumerate(("cnn", "vit", "mixer", "mlp")):
+                for index in range(4):
+                    accuracy = 0.95 - 0.3 * shift - 0.05 * place + 0.02 * index
+                    value = 0.3 * 2.0 ** (place - index / 2)
+                    rows.append(
+                        row("deviation", value, 0.05 * value, role=family, arm=f"{family}_{index}", accuracy=accuracy, **here)
+                    )
+            rows.append(row("slope", -5.4, 2.1, **here))
+    for part, value in (("slope", -5.4), ("families", 0.75)):
+        rows.append(row(part, value, 0.1, comparison="all", group=""))
+    return result("L2"), pd.DataFrame(rows)
+
+
+def finite(names=("digits", "photos"), steps=(0.01, 0.03, 0.1, 0.3)):
+    rows = []
+    for name in names:
+        for transform in ("translation_x", "translation_y", "rotation"):
+            here = {"comparison": name, "group": f"lie:{transform}"}
+            roles = ("transformers", "cnns", "untrained_transformers", "untrained_cnns")
+            for place, role in enumerate(roles):
+                rows.append(row("limit", -1.0 - place, 0.1, role=role, **here))
+                rows += [row("finite", -1.1 - place - step, 0.1, role=role, epsilon=step, **here) for step in steps]
+            rows.append(row("difference", -0.31, 0.1, role="transformers", p_holm=0.01, **here))
+    return result("L3", estimate=-0.31, ci_low=-0.41, ci_high=-0.21), pd.DataFrame(rows)
+
+
 BUILDERS = {
+    "layer_types": layer_types,
+    "families": families,
+    "finite": finite,
     "blends": lambda **settings: genuine("M1", **settings),
     "published": lambda **settings: genuine("M2", **settings),
     "spectrum": lambda **settings: genuine("M3", **settings),

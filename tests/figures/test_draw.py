@@ -100,6 +100,8 @@ def test_drawn_without_a_warning_and_within_the_page(by_hand, name):
         ("perturbations", ["deviation"]),
         ("blends", ["shift", "relative_accuracy"]),
         ("published", ["level"]),
+        ("layer_types", ["total"]),
+        ("families", ["deviation"]),
     ],
 )
 def test_points_and_intervals_are_those_of_the_table(by_hand, name, parts):
@@ -143,6 +145,9 @@ def test_half_of_the_rows_missing_breaks_nothing(by_hand, name):
         ("blends", {"names": ["rotation"]}),
         ("published", {"names": ["rotation"]}),
         ("spectrum", {"names": ["rotation"]}),
+        ("layer_types", {"names": ["digits"], "arms": ("cnn",)}),
+        ("families", {"names": ["digits"], "transforms": ("rotation",)}),
+        ("finite", {"names": ["digits"], "steps": ()}),
         ("factors", {"groups": ["dihedral:4"]}),
         ("perturbations", {"groups": [f"rotations:{n}" for n in range(2, 10)]}),
     ],
@@ -169,6 +174,9 @@ def test_titles_and_captions_state_the_tables_numbers(by_hand):
     assert "SI 0.95 [0.86, 1.05]" in texts(make("published", *by_hand["published"]())).replace("\n", " ")
     assert "3.90 [3.51, 4.29] nats under C4" in texts(make("blends", *by_hand["blends"]()))
     assert "0.28 to 0.55 under C4" in texts(make("spectrum", *by_hand["spectrum"]()))
+    assert "0.55 [0.53, 0.57]; log of the total" in texts(make("layer_types", *by_hand["layer_types"]())).replace("\n", " ")
+    assert "below 0 in 0.75 [0.65, 0.85] of" in texts(make("families", *by_hand["families"]())).replace("\n", " ")
+    assert "at t = 0: −0.31 [−0.41, −0.21]" in texts(make("finite", *by_hand["finite"]())).replace("\n", " ")
     assert "no ratio" in texts(make("shift", *by_hand["shift"](ratio=False)))
 
 

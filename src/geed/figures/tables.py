@@ -156,6 +156,15 @@ def element(name: str) -> str:
     return name
 
 
+def transform_label(group: str) -> str:
+    """The transformation of a Lie derivative, to be read.
+
+    >>> transform_label("lie:translation_x")
+    'translation x'
+    """
+    return words(group.removeprefix("lie:"))
+
+
 def comparison_label(comparison: str, group: str) -> str:
     """A comparison with its group."""
     name, label = words(comparison), group_label(group)

@@ -71,6 +71,7 @@ def L1(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
                     layer=kind,
                     **cells,
                 )
+            trial.row("total", view.interval(total(view, name, run, transform)), role=role, arm=run, **cells)
             trial.row("share", view.interval(share(view, name, run, transform)), role=role, arm=run, **cells)
         for role in _CONTROLS:
             if entry[role]:
