@@ -70,6 +70,6 @@ def _title(result: dict[str, Any]) -> str:
 def _caption(result: dict[str, Any], rows: "pd.DataFrame") -> str:
     return (
         "Difference quotients of the softmax, mean over classes and images, geometric mean over networks; at 0 the Lie "
-        "derivative, their limit. Translations in half image widths, rotations in radians. Trained networks are those that have a "
+        "derivative, their limit. Translations in half image widths, rotations in radians. Trained networks are those with a "
         f"partner of the same accuracy. Log ratio: transformers ÷ CNNs, over matched pairs, at 0. {tables.sample(result, rows)}"
     )
