@@ -13,7 +13,6 @@ from pathlib import Path
 from geed.claims import table
 from geed.errors import GeedError
 from geed.files import read_json, sha256, write_json
-from geed.provenance.job import commit
 from geed.study import config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,13 +62,15 @@ def bless(study: str) -> None:
     files = [results / f"claims.{suffix}" for suffix in ("csv", "md", "json")]
     files += [path for path in sorted((results / "claims").iterdir()) if not path.name.endswith(".record.json")]
     files += sorted(figures.glob("*.png"))
-    record = {"study": study, **commit(), "files": {}}
+    training = [read_json(path) for path in sorted((results / "models").rglob("*.record.json"))]
+    # of the run, not of the checkout that blesses it
+    dirty = any(record["code"]["dirty"] for record in training)
+    record = {"study": study, "commit": training[0]["code"]["commit"], "dirty": dirty, "files": {}}
     for path in files:
         name = path.relative_to(results) if path.is_relative_to(results) else Path("figures") / path.name
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target / name)
         record["files"][name.as_posix()] = sha256(path)
-    training = [read_json(path) for path in sorted((results / "models").rglob("*.record.json"))]
     record["packages"], record["machine"] = training[0]["packages"], training[0]["machine"]
     record["compute_seconds"] = round(sum(read_json(path)["cost"]["wall_seconds"] for path in results.rglob("*.record.json")), 1)
     write_json(target / "record.json", record)
