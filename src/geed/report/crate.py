@@ -110,9 +110,7 @@ def _rule(crate: "ROCrate", record: Record) -> "Entity":
     commit = record.commit or "outside a checkout"
     state = "+changes" if record.dirty else ""
     packages = [
-        _add(
-            crate, f"https://pypi.org/project/{name}/{version.split('+')[0]}/", "SoftwareApplication", name=name, version=version
-        )
+        _add(crate, f"pkg:pypi/{name}@{version.split('+')[0]}", "SoftwareApplication", name=name, version=version)
         for name, version in record.content["packages"].items()
     ]
     return _add(
