@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from geed.lie.endtoend import difference_quotient, lie_derivative
 from geed.lie.layerwise import layerwise_lie_derivative
 from geed.lie.stops import ROOT
+from geed.lie.transforms import TYPES
 from geed.models.build import Network, parameter_count
 
 REDUCE = "mean_abs"
-TYPES = ("activation", "pooling", "strided_convolution", "convolution", "normalisation", "attention", "other")
 
 
 def rows(model: Network, images: Tensor, settings: Mapping[str, Any], device: str) -> pd.DataFrame:

@@ -7,13 +7,13 @@ import numpy as np
 
 from geed.claims.evidence import Evidence
 from geed.claims.gruver.zoo import LAYERWISE, Zoo
-from geed.claims.moskalev.arms import condition, judge, over_comparisons
+from geed.claims.statements import condition, judge, over_comparisons
 from geed.claims.trial import Decision, Outcome, Statistics, Trial, View
 from geed.claims.verdicts import above, below
+from geed.lie.transforms import TYPES
 from geed.stats.bootstrap import Array
 
 ALIASING = ("activation", "pooling", "strided_convolution")
-TYPES = (*ALIASING, "convolution", "normalisation", "attention", "other")
 _CONTROLS = ("anti_aliased", "stride_free")
 _TEST = (
     "Pointwise non-linearities, pooling and strided convolutions have a share above {min_share:g} of the layerwise Lie deviation "

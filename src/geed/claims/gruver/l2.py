@@ -7,7 +7,7 @@ import numpy as np
 
 from geed.claims.evidence import Evidence
 from geed.claims.gruver.zoo import WHOLE, Zoo, log, slope
-from geed.claims.moskalev.arms import condition, judge, over_comparisons
+from geed.claims.statements import condition, judge, over_comparisons
 from geed.claims.trial import Decision, Outcome, Statistics, Trial, View
 from geed.claims.verdicts import above, below
 from geed.seeds import rng

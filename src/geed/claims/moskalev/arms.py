@@ -1,14 +1,14 @@
-"""What M1 to M3 share: the five networks of a comparison, numbers beside the paper's, and one verdict over comparisons."""
+"""What M1 to M3 share: the five networks of a comparison, and numbers beside the paper's."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from geed import printed
 from geed.claims.moskalev.published import CELLS, FIGURE_4, FIGURE_5_ACCURACY
-from geed.claims.trial import Decision, Statistics, Trial, View, mean
-from geed.claims.verdicts import OPEN, conjunction, overall, verdict
+from geed.claims.statements import Found
+from geed.claims.trial import Trial, View, mean
 from geed.errors import GeedError
-from geed.stats.bootstrap import Array, Interval
+from geed.stats.bootstrap import Array
 
 ACCURACY, LI, DI, SI = "accuracy", "logit_invariance", "predictive_invariance", "saliency_similarity"
 NORM = "jacobian_norm"  # the largest singular value of the Jacobian of the logits by the image
@@ -16,9 +16,6 @@ METRICS = (ACCURACY, LI, DI, SI, NORM)
 
 REGULARISED = ("regularised", "regularised_kl", "regularised_normalized_l2")
 ROLES = ("augmented", "tied", *REGULARISED)
-
-# Comparison -> its statistics by name; `all` is the mean over comparisons.
-Found = dict[str, Statistics]
 
 
 class Networks:
@@ -96,33 +93,6 @@ def published(group: str, role: str, metric: str) -> str | None:
     if (text := CELLS.get(group, {}).get(role, {}).get(metric)) is not None:
         return text
     return FIGURE_5_ACCURACY.get(group, {}).get(role) if metric == ACCURACY else None
-
-
-def over_comparisons(found: Found) -> Found:
-    """`found` with the mean of each statistic over comparisons, as `all`."""
-    names = dict.fromkeys(part for statistics in found.values() for part in statistics)
-    return found | {"all": {part: mean(statistics.get(part) for statistics in found.values()) for part in names}}
-
-
-def condition(view: View, draws: Array | None, side: Callable[[Interval, float], int], threshold: str) -> int:
-    """Whether a statistic is on one side (`above`, `below`) of a threshold of the settings; open where it is not defined."""
-    return OPEN if draws is None else side(view.interval(draws), view.settings[threshold])
-
-
-def judge(found: Found, headline: str, rule: Callable[[Statistics], Mapping[str, int]], notes: Sequence[str] = ()) -> Decision:
-    """Decide a claim that states several things of every comparison.
-
-    Args:
-        found: statistics by comparison, `all` among them.
-        headline: the statistic that is the claim's estimate.
-        rule: the conditions on what the claim states, by name.
-        notes: what the result should say.
-    """
-    stated = {name: {part: verdict(own) for part, own in rule(statistics).items()} for name, statistics in found.items()}
-    verdicts = {name: conjunction(parts.values()) for name, parts in stated.items()}
-    mean_verdict = verdicts.pop("all")
-    parts = verdicts | {f"{name}: {part}": own for name in verdicts for part, own in stated[name].items()}
-    return Decision(overall(mean_verdict, verdicts.values()), found["all"][headline], parts, list(notes))
 
 
 def levels(view: View, role: str, metrics: Mapping[str, str]) -> dict[str, float]:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from geed.claims.evidence import Evidence
-from geed.claims.moskalev.arms import ACCURACY, DI, LI, SI, Networks, condition, judge, levels, over_comparisons
+from geed.claims.moskalev.arms import ACCURACY, DI, LI, SI, Networks, levels
+from geed.claims.statements import condition, judge, over_comparisons
 from geed.claims.trial import Decision, Outcome, Statistics, Trial, View
 from geed.claims.verdicts import HOLDS, above, below, given
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from geed.claims.evidence import Evidence
-from geed.claims.moskalev.arms import ACCURACY, DI, LI, ROLES, SI, Networks, condition, judge, levels, over_comparisons
+from geed.claims.moskalev.arms import ACCURACY, DI, LI, ROLES, SI, Networks, levels
+from geed.claims.statements import condition, judge, over_comparisons
 from geed.claims.trial import Decision, Outcome, Statistics, Trial, View
 from geed.claims.verdicts import above, below
 from geed.stats.bootstrap import Array
