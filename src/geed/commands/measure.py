@@ -85,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print, and write the table, its record and the figure."""
     import time
 
+    # Or PyTorch's threads, spinning for work between layers, keep the processors from those that measure (before it is imported).
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import pandas as pd
 
     from geed import files

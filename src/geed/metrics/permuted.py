@@ -16,6 +16,7 @@ from torch import Tensor
 from geed.groups.base import Group
 
 _WORTH_A_THREAD = 1 << 16  # numbers: below, handing work over takes longer than doing it
+_SHARES = 4  # per thread
 
 
 def measure(maps: Tensor, group: Group, correlating: bool, channels: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -40,21 +41,41 @@ def measure(maps: Tensor, group: Group, correlating: bool, channels: Tensor | No
     def part(first: int, last: int) -> None:
         _add_up(values, first, last, sources, exchanged, group.averaged.start, correlating, *constants, sums)
 
-    threads = min(torch.get_num_threads(), images) if values.size > _WORTH_A_THREAD else 1
-    bounds = [images * i // threads for i in range(threads + 1)]
-    if threads == 1:
-        part(0, images)
-    else:
-        list(_workers(threads).map(part, bounds[:-1], bounds[1:]))
+    _share(part, images, torch.get_num_threads() if values.size > _WORTH_A_THREAD else 1)
     cosine, mixed, correlation = torch.from_numpy(sums / (len(group.averaged) * width)).clamp_(-1, 1)
     return cosine, cosine if channels is None else mixed, correlation
 
 
 @functools.lru_cache(maxsize=64)
 def _sources(group: Group, height: int, width: int) -> np.ndarray:
-    """(|G|, H · W): the pixel from which each takes its value."""
+    """(|G|, H · W): the pixel from which each takes its value. Unsigned: no index is looked at for being negative."""
     pixels = torch.arange(height * width).unflatten(0, (height, width))
-    return torch.stack([group.act(k, pixels).flatten() for k in range(group.order)]).numpy()
+    return torch.stack([group.act(k, pixels).flatten() for k in range(group.order)]).numpy().astype(np.uint32)
+
+
+def _share(part: Callable[[int, int], None], images: int, threads: int) -> None:
+    """Have `part` done for all images, by this thread and others, each taking the next few as it becomes free.
+
+    Equal shares would wait for the slowest: a processor may be taken by another program, or by a thread of PyTorch's that spins.
+    """
+    threads = min(threads, images)
+    if threads == 1:
+        part(0, images)
+        return
+    step = -(-images // (_SHARES * threads))
+    starts = iter(range(0, images, step))
+
+    def work() -> None:
+        for first in starts:
+            part(first, min(first + step, images))
+
+    helpers = [_workers(threads - 1).submit(work) for _ in range(threads - 1)]
+    try:
+        work()
+    finally:
+        for helper in helpers:
+            if not helper.cancel():  # not begun: nothing is left for it
+                helper.result()
 
 
 @functools.lru_cache(maxsize=1)
@@ -90,8 +111,12 @@ def _add_up(maps, first, last, sources, exchanged, start, correlating, least, du
             values, source = maps[k, n], sources[k]
             cosine, mixed, correlation = 0.0, 0.0, 0.0
             for c in range(channels):
-                for p in range(pixels):
-                    moved[p] = original[c, source[p]]
+                if k == 0:
+                    for p in range(pixels):
+                        moved[p] = original[c, p]
+                else:
+                    for p in range(pixels):
+                        moved[p] = original[c, source[p]]
                 total, squares, product = zero, zero, zero
                 for p in range(pixels):
                     total += values[c, p]
