@@ -13,6 +13,8 @@ rule claim:
     log:
         f"{LOGS}/claims/{{claim}}.log",
     threads: 1
+    resources:
+        **asks("claim"),
     params:
         settings=claim_settings,
         study=PLAN.study,
@@ -33,6 +35,8 @@ rule claims_table:
         record=f"{RESULTS}/claims.record.json",
     log:
         f"{LOGS}/claims_table.log",
+    resources:
+        **asks(),
     script:
         "../scripts/claims_table.py"
 

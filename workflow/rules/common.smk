@@ -12,6 +12,7 @@ from geed.provenance import running
 from geed.provenance.sources import sources
 from geed.study import fetch as study_fetch
 from geed.study import plan as study_plan
+from geed.study import resources
 
 
 def load_plan():
@@ -204,13 +205,27 @@ def explained_data(wildcards):
     return f"{RESULTS}/data/{PLAN.runs[PLAN.explained_runs[0]]['data']}.safetensors"
 
 
-def training_memory(wildcards, attempt):
-    """MB; the embedded and MNIST-sized sets fit the first attempt, a job killed for memory gets more at the next."""
-    return 2000 * attempt
+# What the jobs of each rule ask for; the rest of the rules read tables and ask for what reading takes.
+ASKED = {
+    "train": lambda wildcards: resources.of_training(PLAN, wildcards.run),
+    "search": lambda wildcards: resources.of_search(PLAN, wildcards.run),
+    "measure": lambda wildcards: resources.of_measuring(PLAN, wildcards.run),
+    "prepare": lambda wildcards: resources.of_preparing(PLAN, wildcards.set),
+    "corrupt": lambda wildcards: resources.of_corrupting(PLAN, wildcards.set),
+    "orbit": lambda wildcards: resources.of_looking(PLAN, PLAN.overview["runs"][0]),
+    "explain": lambda wildcards: resources.of_looking(PLAN, PLAN.explained_runs[0]),
+    "readings": lambda wildcards: resources.of_looking(PLAN, PLAN.readings_runs[0]),
+    "claim": lambda wildcards: resources.of_reading(
+        PLAN, len(PLAN.claim_runs[wildcards.claim])
+    ),
+}
 
 
-def measuring_memory(wildcards, attempt):
-    return 2500 * attempt
+def asks(rule=None):
+    """The keywords of a rule's `resources:`, functions of wildcards and attempt."""
+    return resources.directives(
+        ASKED.get(rule, lambda wildcards: resources.of_reading(PLAN))
+    )
 
 
 def figure_inputs(wildcards):

@@ -25,7 +25,8 @@ rule prepare:
         record=f"{RESULTS}/data/{{set}}.record.json",
     log:
         f"{LOGS}/prepare/{{set}}.log",
-    retries: 2
+    resources:
+        **asks("prepare"),
     params:
         settings=set_settings,
     script:
@@ -43,6 +44,8 @@ rule corrupt:
         f"{LOGS}/corrupt/{{set}}.log",
     benchmark:
         f"{LOGS}/corrupt/{{set}}.benchmark.tsv"
+    resources:
+        **asks("corrupt"),
     params:
         names=PLAN.corruptions["names"],
         severities=PLAN.corruptions["severities"],

@@ -11,6 +11,8 @@ rule figure:
         record=f"{FIGURES}/{{figure}}.record.json",
     log:
         f"{LOGS}/figures/{{figure}}.log",
+    resources:
+        **asks(),
     script:
         "../scripts/figure.py"
 
@@ -25,5 +27,7 @@ rule contact_sheet:
         record=f"{FIGURES}/corruptions.record.json",
     log:
         f"{LOGS}/figures/corruptions.log",
+    resources:
+        **asks(),
     script:
         "../scripts/contact_sheet.py"

@@ -19,7 +19,7 @@ rule measure:
         f"{LOGS}/measure/{{run}}/seed-{{seed}}.benchmark.tsv"
     threads: 1
     resources:
-        mem_mb=measuring_memory,
+        **asks("measure"),
     params:
         run=run_settings,
         evaluations=evaluations,
@@ -40,6 +40,8 @@ rule orbit:
         record=f"{RESULTS}/measurements/overview.record.json",
     log:
         f"{LOGS}/orbit.log",
+    resources:
+        **asks("orbit"),
     params:
         settings=PLAN.overview,
         device=PLAN.device,
@@ -59,7 +61,7 @@ rule explain:
         f"{LOGS}/explain.log",
     threads: 1
     resources:
-        mem_mb=measuring_memory,
+        **asks("explain"),
     params:
         settings=PLAN.explained,
         runs=PLAN.explained_runs,
@@ -82,7 +84,7 @@ rule readings:
         f"{LOGS}/readings.benchmark.tsv"
     threads: 1
     resources:
-        mem_mb=measuring_memory,
+        **asks("readings"),
     params:
         settings=PLAN.readings,
         runs=PLAN.readings_runs,

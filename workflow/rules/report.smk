@@ -15,6 +15,8 @@ rule report:
         record=f"{RESULTS}/report.record.json",
     log:
         f"{LOGS}/report.log",
+    resources:
+        **asks(),
     params:
         study=study_shown(),
     script:
@@ -31,6 +33,8 @@ rule crate:
         record=f"{RESULTS}/ro-crate-metadata.record.json",
     log:
         f"{LOGS}/crate.log",
+    resources:
+        **asks(),
     params:
         study=study_shown(),
     script:

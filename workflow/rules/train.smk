@@ -19,7 +19,7 @@ rule search:
         f"{LOGS}/search/{{run}}.benchmark.tsv"
     threads: 1
     resources:
-        mem_mb=training_memory,
+        **asks("search"),
     params:
         run=run_settings,
         study=PLAN.study,
@@ -45,7 +45,7 @@ rule train:
         f"{LOGS}/train/{{run}}/seed-{{seed}}.benchmark.tsv"
     threads: 1
     resources:
-        mem_mb=training_memory,
+        **asks("train"),
     params:
         run=run_settings,
         study=PLAN.study,

@@ -416,6 +416,23 @@ _ALL = [
 
 DATASETS: dict[str, DatasetInfo] = {info.name: info for info in _ALL}
 
+# Published part -> images, where a source has a fixed number: what the cost of a study is counted with. Reading never looks here.
+COUNTS: dict[str, dict[str, int]] = {
+    "digits": {"all": 1797},
+    "photo_patches": {"test": 520},
+    "mnist": {"train": 60_000, "test": 10_000},
+    "fashion_mnist": {"train": 60_000, "test": 10_000},
+    "fashion_mnist_sprite": {"test": 900},
+    "emnist_letters": {"test": 20_800},
+    "cifar10": {"train": 50_000, "test": 10_000},
+    "cifar10_subset": {"train": 8_068, "test": 1_017},
+    "cifar10_jpeg75": {"train": 50_000, "test": 10_000},
+    "cifar10_c": {f"{name}.{severity}": 10_000 for name in CIFAR10_C_NAMES for severity in range(1, 6)},
+    "svhn": {"train": 73_257, "test": 26_032},
+    "imagenet": {"train": 1_281_167, "val": 50_000},
+    "imagenet_samples": {"test": 1_000},
+}
+
 
 def info(source: str) -> DatasetInfo:
     """The registry's entry for ``NAME``, or for ``NAME:PLACE`` where the set is a folder on the user's disk.

@@ -1,0 +1,94 @@
+"""The work that is counted from settings is that of the networks that are built, and requests follow it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from geed.models.build import build, parameter_count
+from geed.study import plan as study_plan
+from geed.study import resources, work
+
+ROOT = Path(__file__).parents[2]
+ARCHITECTURES = {
+    "cnn": {"kind": "plain_cnn", "widths": [12, 24, 24, 24]},
+    "cyclic": {"kind": "plain_cnn", "widths": [12, 24], "padding": "circular", "stride": 1},
+    "pooled": {"kind": "plain_cnn", "widths": [8, 16, 32], "stride": [1, 2, 2], "downsampling": "max_pool"},
+    "steerable": {"kind": "steerable_cnn", "symmetry": "rotations:4", "widths": [7, 15]},
+    "mlp": {"kind": "perceptron", "hidden": 64, "layers": 5},
+    "tied": {"kind": "tied_perceptron", "hidden": 64, "layers": 5, "symmetry": "rotations:4", "pooling": "max"},
+    "vit": {"kind": "vit", "patch": 4, "width": 32, "depth": 2, "heads": 2},
+    "mixer": {"kind": "mixer", "patch": 4, "width": 32, "depth": 2},
+    "augerino": {"kind": "augerino", "network": {"kind": "perceptron", "hidden": 64, "layers": 5}},
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_counts_are_those_of_the_network(name):
+    side = 16 if name in ("vit", "mixer") else 15
+    data = work.Images(channels=3, side=side, classes=9, splits={})
+    counted = work.network(ARCHITECTURES[name], data)
+    spec = {"architecture": ARCHITECTURES[name], "channels": 3, "size": side, "classes": 9, "mean": [0.5] * 3, "std": [0.5] * 3}
+    model = build(spec).eval()
+    outputs = []
+    for layer in model.profile:
+        model.get_submodule(layer).register_forward_hook(
+            lambda module, inputs, result: outputs.append(getattr(result, "tensor", result).numel())
+        )
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.rand(1, 3, side, side))
+    assert counted.gmac * 1e9 == pytest.approx(counter.get_total_flops() / 2, rel=0.15)
+    assert counted.layers == len(model.profile)
+    if name != "augerino":  # its copies are measured as one
+        assert counted.numbers == pytest.approx(sum(outputs), rel=0.2)
+    if name != "steerable":  # its kernels have fewer free numbers than pixels
+        assert counted.parameters == pytest.approx(parameter_count(model), rel=0.15)
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return study_plan.load([ROOT / "config.yaml"], ROOT / "workflow/schemas")
+
+
+def test_images_are_those_of_the_prepared_sets(demo):
+    images = work.images(demo.sets["digits"])
+    assert (images.channels, images.side, images.classes) == (1, 15, 9)
+    assert sum(images.splits.values()) == pytest.approx(1797 * 0.9, rel=0.02)
+    assert work.images(demo.sets["photographs"]).splits == {"test": 520}
+
+
+def test_a_folder_s_images_are_guessed():
+    settings = {"source": "imagenet", "classes": None, "size": None, "channels": None, "limit": 2000, "split": None, "pad": None}
+    images = work.images(settings)
+    assert (images.side, images.classes, images.splits["test"]) == (224, 1000, 2000)
+
+
+def test_work_grows_with_images_elements_and_layers(demo):
+    sets = {name: work.images(settings) for name, settings in demo.sets.items()}
+    run, evaluations = demo.runs["plain"], demo.evaluations_of("plain")
+
+    def amounts(**changes):
+        clean = evaluations["clean"] | {"snapshots": False} | changes
+        return work.measuring(run, {"clean": clean}, demo.corruptions, sets).amounts
+
+    one, none = amounts(groups=["rotations:4"]), amounts(groups=["trivial"])
+    assert amounts(groups=["rotations:4"], limit=100)["images"] == 500  # |G| = 4 elements, and the images themselves
+    assert one["images"] / none["images"] == pytest.approx(5 / 2) and one["numbers"] / none["numbers"] == 4
+    assert amounts(groups=["rotations:4"], corrupted=True)["images"] == 30 * one["images"]
+    assert amounts(groups=["rotations:4"], snapshots=True)["images"] == 4 * one["images"]
+    assert work.training(demo.runs["untrained"], sets["digits"]).amounts["steps"] == 0
+
+
+def test_requests_follow_the_work_the_device_and_the_attempt(demo, monkeypatch):
+    small = resources.of_training(demo, "plain")
+    assert small["gpu"] == 0
+    large = dict(demo.runs["plain"], training=demo.runs["plain"]["training"] | {"epochs": 3000})
+    monkeypatch.setitem(demo.runs, "plain", large)
+    assert resources.of_training(demo, "plain")["runtime"] > 3 * small["runtime"]
+    assert resources.of_search(demo, "plain")["runtime"] > resources.of_training(demo, "plain")["runtime"]
+    first, second = (resources.grown(small, attempt) for attempt in (1, 2))
+    assert second["mem_mb"] == 2 * first["mem_mb"] and second["runtime"] == 2 * first["runtime"]
+    monkeypatch.setitem(demo.__dict__, "device", "cuda")
+    assert resources.of_training(demo, "plain")["gpu"] == resources.of_measuring(demo, "plain")["gpu"] == 1
+    assert resources.of_reading(demo, runs=3)["gpu"] == 0
