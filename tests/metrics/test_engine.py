@@ -398,3 +398,38 @@ def test_cuda_agrees_with_the_cpu(networks):
     tables = [run(model, x, GRADIENT_FREE, labels=labels, device=device) for device in ("cpu", "cuda")]
     assert np.allclose(tables[0].value, tables[1].value, atol=1e-5, equal_nan=True)
     assert next(model.parameters()).device.type == "cpu"
+
+
+class Crowded(nn.Sequential):
+    """A network on a GPU that holds so many images at once."""
+
+    holds = 12
+
+    def forward(self, x):
+        if len(x) > self.holds:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return super().forward(x)
+
+
+def test_out_of_gpu_memory_it_starts_over_with_half_the_batch_and_says_so(networks):
+    model, x, labels = networks.small(), images(9), torch.zeros(9, dtype=torch.long)
+    crowded = Crowded(*model)
+    with pytest.warns(UserWarning, match="out of GPU memory: starting over with batch_size=") as warned:
+        found = run(crowded, x, GRADIENT_FREE, labels=labels, batch_size=32)
+    assert [str(entry.message)[-2:] for entry in warned] == ["16", "=8"]
+    expected = run(model, x, GRADIENT_FREE, labels=labels, batch_size=8)
+    assert np.allclose(found.value, expected.value, rtol=1e-6, atol=1e-9, equal_nan=True)
+    crowded.holds = 4
+    with pytest.warns(UserWarning, match="out of GPU memory"):
+        lie = geed.lie_derivative(crowded.double(), x.double(), transforms=["translation_x"], batch_size=64, device="cpu")
+    whole = geed.lie_derivative(model.double(), x.double(), transforms=["translation_x"], batch_size=8, device="cpu")
+    assert np.allclose(lie.value, whole.value, rtol=1e-9)
+
+
+def test_out_of_gpu_memory_for_good_is_a_sentence(networks):
+    crowded = Crowded(*networks.small())
+    with pytest.raises(GeedError, match="the GPU's memory does not hold batch_size=32; give half of it"):
+        run(crowded, iter(images(9).split(9)), batch_size=32)
+    crowded.holds = 0
+    with pytest.raises(GeedError, match="the GPU's memory does not hold the network and one image"):
+        run(crowded, images(9), batch_size=1)

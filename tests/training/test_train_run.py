@@ -131,3 +131,36 @@ def test_bad_input_is_refused(data, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(GeedError, match="no CUDA device"):
         step.train_run(run(), study="t", seed=0, data=data, checkpoints=tmp_path, device="cuda", **outputs(tmp_path))
+
+
+def test_a_gpu_that_is_too_small_gets_half_the_batch_and_the_record_says_so(data, tmp_path, monkeypatch, capfd):
+    fit, tried = step.fit, []
+
+    def small(model, train, validation, run, *args, **options):
+        tried.append(run["training"]["batch_size"])
+        if tried[-1] > 4:
+            next(
+                model.parameters()
+            ).data.zero_()  # a training that fails has moved its network: the next one must not go on with it
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return fit(model, train, validation, run, *args, **options)
+
+    numbers = {}
+    monkeypatch.setattr(step, "fit", small)
+    numbers["halved"] = train_run(run(), data, tmp_path / "halved")
+    monkeypatch.setattr(step, "fit", fit)
+    numbers["small"] = train_run(run(training={"batch_size": 4}), data, tmp_path / "small")
+    assert tried == [16, 8, 4]
+    assert [found["batch_size"] for found in numbers.values()] == [4, 4]
+    assert "geed: out of GPU memory with batches of 16 images: training starts over with 8" in capfd.readouterr().out
+    first, second = (outputs(tmp_path / name)["weights"].read_bytes() for name in numbers)
+    assert first == second
+
+    def too_small(*args, **options):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(step, "fit", too_small)
+    with pytest.raises(
+        GeedError, match="run 'tiny': the GPU's memory does not hold its data, its network and batches of 2 images"
+    ):
+        train_run(run(), data, tmp_path / "none")

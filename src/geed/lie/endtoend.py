@@ -18,7 +18,7 @@ from geed.lie import tangents, transforms
 from geed.lie.generators import derivatives, transform
 from geed.metrics import batches
 from geed.metrics.moments import Moments, add_rows
-from geed.metrics.session import forward, forward_mode, images_at_once, prepared
+from geed.metrics.session import forward, forward_mode, images_at_once, prepared, within_memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +27,7 @@ DEFAULT = ("translation_x", "translation_y", "rotation", "shear_x", "shear_y", "
 STEPS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
+@within_memory
 def lie_derivative(
     model: nn.Module,
     images: Tensor | Iterable[Any],
@@ -77,6 +78,7 @@ def lie_derivative(
     return found.rows([{"transform": name} for name in names])
 
 
+@within_memory
 def difference_quotient(
     model: nn.Module,
     images: Tensor | Iterable[Any],

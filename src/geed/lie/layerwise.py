@@ -30,7 +30,7 @@ from geed.lie.generators import derivatives
 from geed.lie.stops import ROOT, Seen, Stop, Stops, action_of
 from geed.metrics import batches
 from geed.metrics.layers import NOT_CALLED
-from geed.metrics.session import forward_mode, images_at_once, prepared
+from geed.metrics.session import forward_mode, images_at_once, prepared, within_memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _ROUNDINGS = 10
 
 
+@within_memory
 def layerwise_lie_derivative(
     model: nn.Module,
     images: Tensor | Iterable[Any],

@@ -32,6 +32,8 @@ def explained(images: Tensor) -> Iterator[None]:
     """Failures of the network as one sentence."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except FORWARD_ERRORS as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise GeedError(f"model: its forward-mode derivative fails on images of shape {tuple(images.shape)}: {reason}") from error

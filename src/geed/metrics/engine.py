@@ -24,7 +24,7 @@ from geed.metrics.general import Action
 from geed.metrics.layers import NOT_CALLED, adapt, describe, leaves
 from geed.metrics.moments import Moments, add_rows
 from geed.metrics.registry import Metric, parse_all
-from geed.metrics.session import forward, images_at_once, prepared
+from geed.metrics.session import forward, images_at_once, prepared, within_memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 COLUMNS = ["metric", "distance", "layer", "group", "value", "se", "n_images", "n_elements", "note"]
 
 
+@within_memory
 def measure(
     model: nn.Module,
     images: Tensor | Iterable[Any],

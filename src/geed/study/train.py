@@ -10,6 +10,7 @@ import torch
 
 from geed import files
 from geed.data import store
+from geed.errors import GeedError
 from geed.models.build import build, parameter_count
 from geed.models.weights import load, save, save_snapshots, scale, take_trunk
 from geed.progress import bar
@@ -54,11 +55,13 @@ def train_run(
         checkpoints: folder of the side checkpoints.
 
     Returns:
-        For the job record: parameters, epochs, images_per_second (None where nothing was trained), train_accuracy (plain
+        For the job record: parameters, epochs, batch_size (the run's, or half of it where a GPU's memory did not hold that:
+        training then started over with it), images_per_second (None where nothing was trained), train_accuracy (plain
         images), validation_accuracy, device, resumed_from_epoch, kept_epoch.
 
     Raises:
-        GeedError: data or weights that are damaged or do not fit, no such device, or a training that diverges.
+        GeedError: data or weights that are damaged or do not fit, no such device, a GPU that is too small for two images, or a
+            training that diverges.
     """
     if search is not None:
         found = files.read_json(search)
@@ -78,34 +81,40 @@ def train_run(
         "mean": [round(value, 6) for value in mean.tolist()],
         "std": [round(value, 6) or 1.0 for value in deviation.tolist()],
     }
-    model = build(spec, study, seed)
-    if run["initialisation"]["scale"] != 1:
-        scale(model, run["initialisation"]["scale"])
-    if source is not None:
-        take_trunk(model, load(source))
-    if published is not None:
-        model.take(published)
     objective = run["objective"] if isinstance(run["objective"], str) else run["objective"]["kind"]
     epochs = 0 if objective == "none" else run["training"]["epochs"]
     checkpoint = None
-    if epochs:
+    while True:
+        model = build(spec, study, seed)
+        if run["initialisation"]["scale"] != 1:
+            scale(model, run["initialisation"]["scale"])
+        if source is not None:
+            take_trunk(model, load(source))
+        if published is not None:
+            model.take(published)
+        if not epochs:
+            model.to(device).eval()
+            result = Fit(pd.DataFrame([[0, math.nan, math.nan, math.nan]], columns=COLUMNS))
+            break
         settings = {"run": run, "study": study, "seed": seed, "device": device, "data": files.sha256(data)}
         settings["source"] = None if source is None else files.sha256(source)
         checkpoint = side.path(checkpoints, settings)
-        with bar(epochs, f"{run['name']}, seed {seed}", unit="epochs") as drawn:
-            result = fit(
-                model,
-                train,
-                validation,
-                run,
-                (study, seed),
-                device=device,
-                checkpoint=checkpoint,
-                progress=lambda epoch: drawn.update(epoch - drawn.n),
-            )
-    else:
-        model.to(device).eval()
-        result = Fit(pd.DataFrame([[0, math.nan, math.nan, math.nan]], columns=COLUMNS))
+        try:
+            with bar(epochs, f"{run['name']}, seed {seed}", unit="epochs") as drawn:
+                result = fit(
+                    model,
+                    train,
+                    validation,
+                    run,
+                    (study, seed),
+                    device=device,
+                    checkpoint=checkpoint,
+                    progress=lambda epoch, drawn=drawn: drawn.update(epoch - drawn.n),
+                )
+            break
+        except torch.OutOfMemoryError as error:
+            run = _with_half_batches(run, error)
+        torch.cuda.empty_cache()
     accuracies = {
         "train_accuracy": accuracy(model, train.images, train.labels),
         "validation_accuracy": accuracy(model, validation.images, validation.labels),
@@ -121,12 +130,23 @@ def train_run(
     return {
         "parameters": parameter_count(model),
         "epochs": epochs,
+        "batch_size": run["training"]["batch_size"],
         "images_per_second": result.images / result.seconds if result.images else None,
         **accuracies,
         "device": device,
         "resumed_from_epoch": result.resumed_from_epoch,
         "kept_epoch": result.kept_epoch,
     }
+
+
+def _with_half_batches(run: Mapping[str, Any], error: torch.OutOfMemoryError) -> dict[str, Any]:
+    """The settings of a run with half its batch size."""
+    found = run["training"]["batch_size"]
+    if found < 4:
+        words = f"run '{run['name']}': the GPU's memory does not hold its data, its network and batches of {found} images"
+        raise GeedError(f"{words}; use device: cpu") from error
+    print(f"geed: out of GPU memory with batches of {found} images: training starts over with {found // 2}", flush=True)
+    return {**run, "training": {**run["training"], "batch_size": found // 2}}
 
 
 def with_weight(run: Mapping[str, Any], weight: float) -> dict[str, Any]:
