@@ -1,7 +1,9 @@
 """The frame of a job: record written when whole, one sentence when the input is bad, nothing half-written."""
 
 import os
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -27,6 +29,10 @@ class Named(list):
 def snakemake(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in.txt").write_text("input")
+    return played()
+
+
+def played():
     return SimpleNamespace(
         rule="train",
         wildcards=Named(run="plain", seed="0"),
@@ -122,3 +128,30 @@ def test_a_log_that_cannot_be_opened_is_named(snakemake, tmp_path, capfd):
     with pytest.raises(SystemExit), job(snakemake):
         pytest.fail("the body ran")
     assert capfd.readouterr().err.startswith("geed: logs/train.log: the job's log cannot be written: ")
+
+
+LIMITED = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from test_job import played
+from geed.provenance.job import job
+snakemake = played()
+snakemake.resources = SimpleNamespace(mem_mb=int(sys.argv[2]))
+with job(snakemake):
+    hold = b"x" * 400_000_000
+    open("out.txt", "w").write(str(len(hold)))
+"""
+
+
+@pytest.mark.parametrize(("limit", "asked", "code"), [("1", 300, 1), ("1", 1200, 0), ("", 300, 0)])
+def test_a_job_holds_itself_to_its_memory_where_that_is_asked(snakemake, tmp_path, limit, asked, code):
+    program = "from types import SimpleNamespace\n" + LIMITED
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(Path(__file__).parent), str(asked)],
+        env=os.environ | {"GEED_LIMIT_MEMORY": limit},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code, done.stderr
+    assert (tmp_path / "out.txt").exists() == (code == 0)
+    assert ("MemoryError" in done.stderr) == (code == 1)

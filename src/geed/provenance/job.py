@@ -34,6 +34,7 @@ _PACKAGES = (
     "snakemake",
 )
 LOCK = Path("envs/requirements.lock")
+LIMIT = "GEED_LIMIT_MEMORY"  # set, a job holds itself to its mem_mb
 ENDED = "geed: the job ended well"  # begins the last line of its log; without it, the job failed or was killed
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
@@ -56,6 +57,7 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     label = f"{snakemake.rule} {' '.join(str(value) for value in snakemake.wildcards)}".strip()
     threads = snakemake.threads
     _limit_threads(threads)
+    _limit_memory(getattr(getattr(snakemake, "resources", None), "mem_mb", None))
     keep_freed_memory()
     end_with_run()
     measured: dict[str, Any] = {}
@@ -119,6 +121,7 @@ def _record(
     snakemake: Any, inputs: dict[str, str], measured: dict[str, Any], started: float, starting: float, wall: float
 ) -> dict[str, Any]:
     outputs = [path for path in snakemake.output if path != snakemake.output.record]
+    gpu, gpu_memory = _gpu()
     return {
         "rule": snakemake.rule,
         "wildcards": {key: str(value) for key, value in snakemake.wildcards.items()},
@@ -138,6 +141,7 @@ def _record(
             "system": platform.platform(),
             "cpu": cpu(),
             "device": measured.get("device", "cpu"),
+            "gpu": gpu,
             "threads": snakemake.threads,
         },
         "cost": {
@@ -145,7 +149,7 @@ def _record(
             "startup_seconds": round(starting, 3),
             "wall_seconds": round(wall, 3),
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-            "peak_gpu_memory_mb": _gpu_peak(),
+            "peak_gpu_memory_mb": gpu_memory,
         },
     }
 
@@ -186,11 +190,21 @@ def _limit_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def _gpu_peak() -> float | None:
+def _limit_memory(megabytes: int | None) -> None:
+    """Hold this process to what its job asked for, where the environment wants that: for schedulers that confine nothing.
+
+    What counts is what a process may write to and shares with no other (RLIMIT_DATA), whether it has touched it or not.
+    """
+    if megabytes and os.environ.get(LIMIT):
+        resource.setrlimit(resource.RLIMIT_DATA, (megabytes * 10**6, megabytes * 10**6))
+
+
+def _gpu() -> tuple[str, float] | tuple[None, None]:
+    """The GPU that this process used and the most memory that its tensors had, in MB; (None, None) where it used none."""
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
-        return None
-    return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    if torch is None or not torch.cuda.is_initialized():
+        return None, None
+    return torch.cuda.get_device_name(), round(torch.cuda.max_memory_allocated() / 2**20, 1)
 
 
 def _seconds_since_process_start() -> float:
