@@ -223,11 +223,11 @@ WRONG = {
     "nothing to corrupt": (changed(["corruptions"], {}), ["corrupted", "corruptions.names"]),
     "misspelt weights": (
         changed(["architectures", "cnn"], {"kind": "pretrained", "name": "cifar10_resnet2"}),
-        ["architectures.cnn.name", "expected the name of pretrained weights, found 'cifar10_resnet2'", "cifar10_resnet20"],
+        ["architectures.cnn.name", "the name of pretrained weights or timm:NAME, found 'cifar10_resnet2'", "cifar10_resnet20"],
     ),
-    "weights without a profile": (
-        changed(["architectures", "cnn"], {"kind": "pretrained", "name": "mobilenet_v1_025"}),
-        ["architectures.cnn.name", "layers can be profiled", "cifar10_resnet20"],
+    "a path for a name of timm": (
+        changed(["architectures", "cnn"], {"kind": "pretrained", "name": "timm:../weights"}),
+        ["architectures.cnn.name", "expected timm:NAME", "found 'timm:../weights'"],
     ),
     "grey images for a colour network": (
         changed(["architectures", "cnn"], {"kind": "pretrained", "name": "cifar10_resnet20"}),

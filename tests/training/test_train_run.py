@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from geed.data import store
+from geed.data.imageset import ImageSet
 from geed.errors import GeedError
-from geed.models import weights
+from geed.models import published, weights
 from geed.study import train as step
+from geed.training import objectives
 from geed.training.loop import accuracy
 
 
@@ -164,3 +166,24 @@ def test_a_gpu_that_is_too_small_gets_half_the_batch_and_the_record_says_so(data
         GeedError, match="run 'tiny': the GPU's memory does not hold its data, its network and batches of 2 images"
     ):
         train_run(run(), data, tmp_path / "none")
+
+
+def test_a_network_as_published_needs_test_images_only(tmp_path):
+    """Also one whose classifier is a convolution, which no linear probe can train."""
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.rand(4, 3, 64, 64, generator=generator), torch.tensor([0, 1, 2, 3])
+    given = ImageSet(images, labels, labels, tuple(map(str, range(1000))), "photos", "test")
+    store.write(tmp_path / "photos.safetensors", {"test": given})
+    network = published.PRETRAINED["squeezenet1_0_compressed"].build().eval()
+    store.write_tensors(tmp_path / "published.safetensors", dict(sorted(network.state_dict().items())), {})
+    settings = run(architecture={"kind": "pretrained", "name": "squeezenet1_0_compressed"}, objective="none")
+    numbers = train_run(settings, tmp_path / "photos.safetensors", tmp_path, published=tmp_path / "published.safetensors")
+    assert not {"train_accuracy", "validation_accuracy"} & numbers.keys()
+    assert numbers["parameters"] == sum(parameter.numel() for parameter in network.parameters())
+    model = weights.load(outputs(tmp_path)["weights"])
+    with torch.no_grad():
+        assert torch.allclose(model(images), network(model.normalise(images)), atol=1e-6)
+    with pytest.raises(GeedError, match="no split 'train'"):
+        train_run(settings, tmp_path / "photos.safetensors", tmp_path)
+    with pytest.raises(GeedError, match="contrastive fits a linear classifier in the end; this network's is a Conv2d"):
+        objectives.make("contrastive", model)

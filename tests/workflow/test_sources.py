@@ -73,6 +73,30 @@ def test_every_source_file_is_a_job(workspace):
     assert code == 0 and jobs(output) == {"fetch": 1, "prepare": 1, "train": 1, "measure": 1}, output
 
 
+def test_networks_as_published_and_weights_of_timm_are_jobs(workspace):
+    """On a data set that has test images only; the weights of timm are a file of their own, one job a network."""
+    runs = {name: {"data": "photos", "architecture": name, "objective": "none"} for name in ("mobilenet", "vit")}
+    study = STUDY | {
+        "data": {"sets": {"photos": {"source": "imagenet_samples", "size": 224}}},
+        "architectures": {
+            "mobilenet": {"kind": "pretrained", "name": "mobilenet_v2_int8"},
+            "vit": {"kind": "pretrained", "name": "timm:deit_tiny_patch16_224.fb_in1k"},
+        },
+        "runs": runs,
+        "overview": None,
+    }
+    (workspace / "study.yaml").write_text(yaml.safe_dump(study))
+    tables = [f"results/published/measurements/{run}/seed-0/table.parquet" for run in runs]
+    code, output = snakemake(workspace, *tables, "-n")
+    wanted = {"fetch": 1, "weights": 1, "timm_weights": 1, "prepare": 1, "train": 2, "measure": 2}
+    assert code == 0 and jobs(output) == wanted, output
+    assert "results/weights/timm/deit_tiny_patch16_224.fb_in1k.safetensors" in output
+    study["runs"] = {"mobilenet": runs["mobilenet"] | {"objective": "supervised"}}
+    (workspace / "study.yaml").write_text(yaml.safe_dump(study))
+    code, output = snakemake(workspace, tables[0], "-n")
+    assert code == 1 and "runs.mobilenet.data: expected a data set with a training split, found photos" in output
+
+
 def test_a_wrong_file_in_the_mirror_ends_the_run_in_a_sentence(workspace):
     path = "cifar10/cifar10_lossless_subset.npz"
     (workspace / "mirror/cifar10").mkdir(parents=True)

@@ -54,6 +54,7 @@ wildcard_constraints:
     ),
     source="|".join(re.escape(path) for path in study_fetch.FILES),
     weights="|".join(PRETRAINED),
+    timm=r"\w+(\.\w+)?",
 
 
 def code(script):
@@ -94,9 +95,8 @@ def start_inputs(name, seed):
     if source := run["initialisation"]["from"]:
         inputs["source"] = f"{RESULTS}/models/{source}/seed-{seed}/weights.safetensors"
     if run["initialisation"].get("pretrained"):
-        inputs["published"] = (
-            f"results/weights/{run['architecture']['name']}.safetensors"
-        )
+        name = run["architecture"]["name"].replace(":", "/")
+        inputs["published"] = f"results/weights/{name}.safetensors"
     return inputs
 
 

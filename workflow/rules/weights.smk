@@ -1,4 +1,5 @@
-# Needs: fetched files. Gives: results/weights/<name>.safetensors, pretrained weights, the same bytes everywhere.
+# Needs: fetched files, or a connection. Gives: pretrained weights, results/weights/<name>.safetensors, the same bytes everywhere,
+# and results/weights/timm/<name>.safetensors, timm's.
 
 
 rule weights:
@@ -12,3 +13,16 @@ rule weights:
     localrule: True
     script:
         "../scripts/weights.py"
+
+
+# No code among the inputs: a download is not repeated because of an edit; its checksum is in its record, and in those of its users.
+rule timm_weights:
+    output:
+        weights="results/weights/timm/{timm}.safetensors",
+        record="results/weights/timm/{timm}.record.json",
+    log:
+        "logs/weights/timm/{timm}.log",
+    retries: 3
+    localrule: True
+    script:
+        "../scripts/timm_weights.py"

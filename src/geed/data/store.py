@@ -64,6 +64,16 @@ def read(path: str | Path, split: str) -> ImageSet:
         return reader.imageset(f"{split}.images", f"{split}.labels", f"{split}.ids", split)
 
 
+def splits(path: str | Path) -> list[str]:
+    """The splits of a prepared data set.
+
+    Raises:
+        GeedError: the file is absent or damaged.
+    """
+    with _Reader(path) as reader:
+        return list(reader.about.get("splits", ()))
+
+
 def write_corrupted(
     path: str | Path,
     clean: ImageSet,

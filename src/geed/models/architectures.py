@@ -6,6 +6,13 @@ from torch import Tensor, nn
 from geed.models.build import GlobalAveragePool
 
 
+def _initialise(model: nn.Module) -> None:
+    """Draw the convolutions as He et al. 2015 do."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+
 class _BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut without weights (He et al. 2016, option A): every second pixel, new channels zero."""
 
@@ -26,14 +33,7 @@ class _BasicBlock(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """The small residual networks of He et al. 2016, section 4.2: 6n + 2 layers of 16, 32 and 64 channels, for 32x32 images.
-
-    Attributes:
-        conv_layers: names of the blocks, in depth order.
-        feature_layer: name of the pooled feature layer, (N, 64).
-    """
-
-    feature_layer = "pool"
+    """The small residual networks of He et al. 2016, section 4.2: 6n + 2 layers of 16, 32 and 64 channels, for 32x32 images."""
 
     def __init__(self, depth: int, classes: int = 10):
         super().__init__()
@@ -45,12 +45,7 @@ class CifarResNet(nn.Module):
         self.layer3 = self._stage(32, 64, blocks, 2)
         self.pool = GlobalAveragePool()
         self.linear = nn.Linear(64, classes)
-        self.conv_layers = [f"layer{stage}.{block}" for stage in (1, 2, 3) for block in range(blocks)]
-
-    @property
-    def head(self) -> nn.Linear:
-        """The linear classifier."""
-        return self.linear
+        _initialise(self)
 
     @staticmethod
     def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
@@ -92,6 +87,7 @@ class MobileNetV1(nn.Module):
         self.stage3 = nn.Sequential(separable(512, 1024, 2), separable(1024, 1024, 1))
         self.pool = GlobalAveragePool()
         self.fc = nn.Linear(round(1024 * width), classes)
+        _initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) to logits (N, classes)."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from geed import compat, groups, seeds
 from geed.errors import GeedError, nearest
+from geed.metrics.session import FORWARD_ERRORS
 
 
 class Normalise(nn.Module):
@@ -47,13 +48,13 @@ class Network(nn.Module):
         spec: the specification it was built from.
         conv_layers: names of the post-activation blocks in depth order; the last one feeds the pooling.
         feature_layer: name of the layer whose output is the features (N, D).
-        head: the linear classifier (N, D) -> (N, K).
+        head: the linear classifier (N, D) -> (N, K); of some published networks a convolution of what is pooled afterwards.
     """
 
     spec: dict[str, Any]
     conv_layers: tuple[str, ...]
     feature_layer: str
-    head: nn.Linear
+    head: nn.Module
 
     @property
     def profile(self) -> dict[str, float]:
@@ -320,40 +321,81 @@ class Augerino(Network):
         return self.network(self.motions(images, draws))
 
 
-class Published(Network):
-    """A network of the registry of pretrained weights, with its own normalisation and as many classes as the data.
+class Classifier(nn.Module):
+    """A published network's classifier and, to be measured, the features that it reads (their mean over positions, if any)."""
 
-    It starts at random (He et al. 2015, as published); `take` gives it the published weights.
+    def __init__(self, head: nn.Module):
+        super().__init__()
+        self.features = _Features()
+        self.head = head
+
+    def forward(self, read: Tensor) -> Tensor:
+        """What the published classifier makes of features (N, D) or, a convolution, of maps (N, D, H, W)."""
+        self.features(read)
+        return self.head(read)
+
+
+class _Features(nn.Module):
+    def forward(self, read: Tensor) -> Tensor:
+        return read.mean(dim=(2, 3)) if read.ndim == 4 else read
+
+
+class Published(Network):
+    """A network of the registry of pretrained weights, or of timm, with its own normalisation and as many classes as the data.
+
+    It starts at random, as its library draws it; `take` gives it the published weights.
     """
 
     def __init__(self, spec: dict[str, Any], *, name: str):
         super().__init__()
-        from geed.models.published import PRETRAINED, PROFILED
+        from geed.models import published
 
-        if name not in PROFILED:
-            raise GeedError(f"architecture.name: unknown pretrained network '{name}'{nearest(name, PROFILED)}")
-        info = PRETRAINED[name]
-        mean, std = list(info.preprocessing["mean"]), list(info.preprocessing["std"])
+        try:
+            published.check(name)
+        except GeedError as error:
+            raise GeedError(f"architecture.name: {error}") from error
+        if name.startswith(published.TIMM):
+            from geed.models import zoo
+
+            self.trunk, settings, self._heads, blocks = zoo.of_timm(name, spec["classes"])
+        else:
+            info = published.PRETRAINED[name]
+            self.trunk, settings = info.build(spec["classes"]), info.preprocessing
+            self._heads, blocks = (info.head,), info.blocks
+        mean, std = list(settings["mean"]), list(settings["std"])
         if spec["channels"] != len(mean):
             raise GeedError(f"architecture.name: {name} takes images of {len(mean)} channels, found {spec['channels']}")
         spec.update(mean=mean, std=std)  # what the weights were trained with, not what the data suggest
         self.normalise = Normalise(mean, std)
-        self.trunk = info.build()
-        for module in self.trunk.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        self._head = next(name for name, module in self.trunk.named_modules() if module is self.trunk.head)
-        self.head = nn.Linear(self.trunk.head.in_features, spec["classes"])
-        self.trunk.set_submodule(self._head, nn.Identity())
-        self.conv_layers = tuple(f"trunk.{layer}" for layer in self.trunk.conv_layers)
-        self.feature_layer = f"trunk.{self.trunk.feature_layer}"
+        self.trunk.set_submodule(self._heads[0], Classifier(self.trunk.get_submodule(self._heads[0])))
+        self.conv_layers = tuple(f"trunk.{block}" for block in blocks)
+        self.feature_layer = f"trunk.{self._heads[0]}.features"
+        self._try(spec)
+
+    @property
+    def head(self) -> nn.Module:
+        """The classifier: linear or, reading maps, a convolution."""
+        return self.trunk.get_submodule(self._heads[0]).head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1] -> logits (N, K)."""
+        return self.trunk(self.normalise(images))
 
     def features(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] -> features (N, D)."""
-        return self.trunk(self.normalise(images))
+        found: list[Tensor] = []
+        handle = self.get_submodule(self.feature_layer).register_forward_hook(lambda _, __, output: found.append(output))
+        try:
+            self.forward(images)
+        finally:
+            handle.remove()
+        return found[0]
 
     def take(self, path: str | Path) -> bool:
-        """Take over the weights in a file of `published.convert`; the head too where the number of classes is the same.
+        """Take over the weights in a file of published weights; the head too where the number of classes is the same.
+
+        Args:
+            path: what `published.convert` or `zoo.save_timm` wrote.
 
         Returns:
             Whether the head was taken over.
@@ -368,19 +410,32 @@ class Published(Network):
             published = load_file(path)
         except (SafetensorError, OSError) as error:
             raise GeedError(f"{path}: expected pretrained weights in safetensors format, found none ({error})") from error
-        prefix = f"{self._head}."
+        own = {name: tensor for name, tensor in self.trunk.state_dict().items() if tensor.is_floating_point()}
+        first, *_ = self._heads
         tensors = {
-            f"head.{name.removeprefix(prefix)}" if name.startswith(prefix) else f"trunk.{name}": tensor
+            f"{first}.head.{name.removeprefix(f'{first}.')}" if name.startswith(f"{first}.") else name: tensor
             for name, tensor in published.items()
         }
-        own = {name: tensor for name, tensor in self.state_dict().items() if tensor.is_floating_point()}
-        same = "head.weight" in tensors and tensors["head.weight"].shape == own["head.weight"].shape
+        in_heads = {name for name in own if name.startswith(tuple(f"{head}." for head in self._heads))}
+        same = all(name in tensors and tensors[name].shape == own[name].shape for name in in_heads)
         if not same:
-            tensors |= {name: own[name] for name in ("head.weight", "head.bias")}
+            tensors |= {name: own[name] for name in in_heads}
         if tensors.keys() != own.keys() or any(tensors[name].shape != own[name].shape for name in own):
             raise GeedError(f"{path}: its weights do not fit the network {self.spec['architecture']['name']}")
-        self.load_state_dict(tensors, strict=False)  # the files have no batch counters
+        self.trunk.load_state_dict(tensors, strict=False)  # the files have no batch counters
         return same
+
+    @torch.no_grad()
+    def _try(self, spec: dict[str, Any]) -> None:
+        """Refuse images of a size that the network does not take."""
+        size = spec["size"]
+        self.eval()
+        try:
+            self(torch.zeros(1, spec["channels"], size, size))
+        except FORWARD_ERRORS as error:
+            name, reason = spec["architecture"]["name"], str(error).strip().split("\n")[0]
+            raise GeedError(f"architecture.name: {name} does not take images of {size} x {size} pixels: {reason}") from error
+        self.train()
 
 
 KINDS: dict[str, Callable[..., Network]] = {

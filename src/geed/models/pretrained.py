@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from geed.data import mirror as mirrors
 from geed.data.mirror import SourceFile
 from geed.errors import GeedError, nearest
-from geed.models.published import PRETRAINED, WeightsInfo, convert, record
+from geed.models.published import PRETRAINED, TIMM, WeightsInfo, convert, record
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,7 +35,7 @@ def load_pretrained(
     Raises:
         GeedError: unknown name, or weights that cannot be had or do not fit.
     """
-    if name.startswith(("timm:", "torchvision:")):
+    if name.startswith((TIMM, "torchvision:")):
         from geed.models import zoo
 
         loaded = zoo.resolve(name, pretrained=True)

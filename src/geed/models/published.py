@@ -1,24 +1,27 @@
 """The registry of pretrained weights: published files with checksums, each with the preprocessing it was trained with.
 
-Names, addresses and checksums only: it imports nothing heavy, so a study can be planned with it.
+Names, addresses and checksums only: it imports nothing heavy, so a study can be planned with it. Beside the registry, every
+network of timm goes by ``timm:NAME``; its weights have no checksum here, because timm's names say where they are, not what.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geed.data.mirror import SourceFile
-from geed.errors import GeedError
+from geed.errors import GeedError, nearest
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _CENTRED = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+TIMM = "timm:"
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,9 @@ class WeightsInfo:
     Attributes:
         name: their name.
         title: one line for people.
-        build: makes the network that they fit.
+        build: makes the network that they fit, with a number of classes.
+        blocks: names of its blocks in depth order, the last one before pooling included: the layers to profile.
+        head: name of its classifier, linear or a convolution.
         file: the published file.
         safetensors: SHA-256 of the weights once converted.
         data: what they were trained on.
@@ -40,7 +45,9 @@ class WeightsInfo:
 
     name: str
     title: str
-    build: Callable[[], nn.Module]
+    build: Callable[..., nn.Module]
+    blocks: tuple[str, ...]
+    head: str
     file: SourceFile
     safetensors: str
     data: str
@@ -50,22 +57,22 @@ class WeightsInfo:
     licence: str
 
 
-def _cifar_resnet(depth: int) -> nn.Module:
+def _cifar_resnet(depth: int, classes: int = 10) -> nn.Module:
     from geed.models.architectures import CifarResNet
 
-    return CifarResNet(depth)
+    return CifarResNet(depth, classes)
 
 
-def _mobilenet_v1() -> nn.Module:
+def _mobilenet_v1(classes: int = 1000) -> nn.Module:
     from geed.models.architectures import MobileNetV1
 
-    return MobileNetV1(0.25)
+    return MobileNetV1(0.25, classes)
 
 
-def _torchvision(name: str) -> nn.Module:
+def _torchvision(name: str, classes: int = 1000) -> nn.Module:
     from geed import compat
 
-    return getattr(compat.import_torchvision().models, name)()
+    return getattr(compat.import_torchvision().models, name)(num_classes=classes)
 
 
 def _cifar(depth: int, accuracy: float, digest: str, converted: str) -> WeightsInfo:
@@ -75,6 +82,8 @@ def _cifar(depth: int, accuracy: float, digest: str, converted: str) -> WeightsI
         name=f"cifar10_resnet{depth}",
         title=f"ResNet-{depth} for CIFAR-10, shortcuts without weights (He et al. 2016)",
         build=functools.partial(_cifar_resnet, depth),
+        blocks=tuple(f"layer{stage}.{block}" for stage in (1, 2, 3) for block in range((depth - 2) // 6)),
+        head="linear",
         file=SourceFile(f"weights/{file}", digest, (f"{repository}/raw/master/pretrained_models/{file}",)),
         safetensors=converted,
         data="CIFAR-10",
@@ -86,7 +95,7 @@ def _cifar(depth: int, accuracy: float, digest: str, converted: str) -> WeightsI
 
 
 def _imagenet(
-    name: str, title: str, build: Callable[[], nn.Module], file: str, digest: str, converted: str, **others: Any
+    name: str, title: str, build: Callable[..., nn.Module], file: str, digest: str, converted: str, **others: Any
 ) -> WeightsInfo:
     return WeightsInfo(
         name=name,
@@ -138,6 +147,8 @@ _ALL = [
         "mobilenet_v2_tf_int8dequant_imagenet.pth",
         "59a0dfcd4217f075618cb242ca2a1289af0ef248667f62bb731ef23361745325",
         "c301a5bdf554068f9beb12329e458981f5c34ebf469b317b4f29b36a8686e284",
+        blocks=tuple(f"features.{block}" for block in range(19)),
+        head="classifier.1",
         normalisation=_CENTRED,
         source="TensorFlow's MobileNetV2, converted; with a connection, torchvision:mobilenet_v2 has weights of its own",
         licence="Apache-2.0",
@@ -149,6 +160,8 @@ _ALL = [
         "squeezenet1_0_deepcompression_imagenet.pth",
         "dbe6e8511d8f580f8383d45442c4e2c0fe53e5b0b896a2a0c0c2ea0fbfae4385",
         "92b0fe7df5360c16589562cba4cf99c4c8e442f3efc285b3c3dccdfa663268f7",
+        blocks=tuple(f"features.{block}" for block in (1, 3, 4, 5, 7, 8, 9, 10, 12)),
+        head="classifier.1",
         normalisation=_IMAGENET,
         source="Iandola et al. 2016, converted; with a connection, torchvision:squeezenet1_0 has weights of its own",
         licence="BSD",
@@ -160,6 +173,8 @@ _ALL = [
         "mobilenetv1_025_imagenet.pth",
         "168c8f89017a138e90ff3b4e87dc3b6dbff8691050f79d4bd4be0f59d4c60e22",
         "c8adb1882b432adba702a04e51dadeb575c75345ba0d1d141c0c5dff81141f27",
+        blocks=tuple(f"stage{stage}.{block}" for stage, blocks in ((1, 6), (2, 6), (3, 2)) for block in range(blocks)),
+        head="fc",
         normalisation=_IMAGENET,
         source="converted; with a connection, timm's mobilenetv1 family has weights of its own",
         licence="no licence stated",
@@ -168,8 +183,14 @@ _ALL = [
 
 PRETRAINED: dict[str, WeightsInfo] = {info.name: info for info in _ALL}
 
-# The names that a study's architecture of kind `pretrained` takes: those whose network says which layers to profile.
-PROFILED = tuple(name for name in PRETRAINED if name.startswith("cifar10_resnet"))
+
+def check(name: str) -> None:
+    """Raise GeedError unless a name is of the registry, or ``timm:NAME``; whether timm knows it, only timm can say."""
+    if name.startswith(TIMM):
+        if not re.fullmatch(r"\w+(\.\w+)?", name.removeprefix(TIMM)):
+            raise GeedError(f"expected timm:NAME, with letters, digits, underscores and one dot before a tag, found '{name}'")
+    elif name not in PRETRAINED:
+        raise GeedError(f"expected the name of pretrained weights or timm:NAME, found '{name}'{nearest(name, PRETRAINED)}")
 
 
 def convert(name: str, published: str | Path, output: str | Path) -> dict[str, Any]:

@@ -63,9 +63,10 @@ def take_trunk(model: Network, source: Network) -> None:
     Raises:
         GeedError: the two are not of one architecture.
     """
-    taken = {name: tensor for name, tensor in state(source).items() if not name.startswith("head.")}
-    kept = {name: tensor for name, tensor in state(model).items() if name.startswith("head.")}
-    restore(model, taken | kept, "the run that initialisation.from names")
+    taken, own = state(source), state(model)
+    heads = {id(parameter) for parameter in model.head.parameters()}
+    kept = {name for name, parameter in model.named_parameters() if id(parameter) in heads}
+    restore(model, taken | {name: own[name] for name in kept}, "the run that initialisation.from names")
 
 
 def scale(model: Network, factor: float) -> None:

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from geed import compat, files, seeds
+from geed.data import mirror as mirrors
+from geed.data import store
 from geed.errors import GeedError, nearest
 
 if TYPE_CHECKING:
@@ -138,6 +140,81 @@ def resolve(
     return Loaded(model.eval(), preprocessing, record)
 
 
+def of_timm(name: str, classes: int) -> tuple[nn.Module, dict[str, Any], tuple[str, ...], tuple[str, ...]]:
+    """A network of timm for a study, its weights random.
+
+    Args:
+        name: ``timm:NAME``.
+        classes: number of outputs.
+
+    Returns:
+        The network; its data config, `mean` and `std` among it; names of its classifiers (two after distillation); names of its
+        blocks, shallow first, where it tells.
+
+    Raises:
+        GeedError: unknown name, or a network without a classifier.
+    """
+    timm = compat.import_timm()
+    _check_timm(timm, name.removeprefix("timm:"))
+    model = _created(name, False, lambda: timm.create_model(name.removeprefix("timm:"), num_classes=classes))
+    heads = model.pretrained_cfg.get("classifier") or ()
+    heads = (heads,) if isinstance(heads, str) else tuple(heads)
+    modules = dict(model.named_modules())
+    if not heads or any(head not in modules for head in heads):
+        raise GeedError(f"{name}: expected a network with a classifier that timm names, found none")
+    stages = model.feature_info if isinstance(getattr(model, "feature_info", None), list) else []
+    blocks = tuple(stage["module"] for stage in stages if stage.get("module") in modules)
+    return model, timm.data.resolve_model_data_config(model), heads, blocks
+
+
+def save_timm(name: str, output: str | Path, mirror: str | Path | None = None) -> dict[str, Any]:
+    """Write timm's pretrained weights of a network as safetensors: the float tensors, sorted by name.
+
+    Args:
+        name: as timm has it, with its tag or without.
+        output: the file.
+        mirror: a folder; ``weights/timm/NAME.safetensors`` in it, as this function wrote it elsewhere, is taken before anything
+            is downloaded. None takes GEED_DATA_MIRROR.
+
+    Returns:
+        For the job record: `model`, `library`, `weights` {source, sha256, licence}, `data`, `accuracy`, `preprocessing`.
+
+    Raises:
+        GeedError: unknown name, no weights to be had, or a file of the mirror that does not fit.
+    """
+    timm = compat.import_timm()
+    _check_timm(timm, name)
+    mirror = mirrors.resolve(mirror)
+    kept = Path(mirror or "", "weights", "timm", f"{name}.safetensors")
+    here = bool(mirror) and kept.is_file()
+    model = _created(f"timm:{name}", not here, lambda: timm.create_model(name, pretrained=not here))
+    tensors = {key: value.contiguous() for key, value in sorted(model.state_dict().items()) if value.is_floating_point()}
+    if here:
+        found = _read_weights(kept)
+        if found.keys() != tensors.keys() or any(found[key].shape != tensors[key].shape for key in tensors):
+            raise GeedError(f"{kept}: its weights do not fit timm:{name}")
+        files.copy(kept, output)
+    else:
+        store.write_tensors(output, {key: value.float() for key, value in tensors.items()}, {"name": f"timm:{name}"})
+    config = model.pretrained_cfg
+    source = str(kept) if here else str(config.get("hf_hub_id") or config.get("url") or _tag(model))
+    return {
+        "model": f"timm:{name}",
+        "library": _library("timm"),
+        "weights": {"source": source, "sha256": files.sha256(output), "licence": config.get("license") or "not stated"},
+        "data": _tag(model),
+        "accuracy": None,
+        "preprocessing": timm.data.resolve_model_data_config(model),
+    }
+
+
+def _check_timm(timm: Any, name: str) -> None:
+    if not timm.is_model(name.removeprefix("timm:").split(".")[0]):
+        raise GeedError(
+            f"unknown timm model '{name.removeprefix('timm:')}'{nearest(name.removeprefix('timm:'), timm.list_models())}"
+        )
+
+
 def load_weights(model: nn.Module, path: str | Path) -> None:
     """Load a file of weights into `model`, in place and strictly: every name and shape must fit.
 
@@ -209,8 +286,7 @@ def _shape_of(content: Any) -> str:
 
 def _timm(name: str, pretrained: bool, num_classes: int | None, size: int | None) -> tuple[nn.Module, Preprocessing]:
     timm = compat.import_timm()
-    if not timm.is_model(name.split(".")[0]):
-        raise GeedError(f"unknown timm model '{name}'{nearest(name, timm.list_models())}")
+    _check_timm(timm, name)
     model = _created(f"timm:{name}", pretrained, lambda: timm.create_model(name, pretrained=pretrained, num_classes=num_classes))
     config = timm.data.resolve_model_data_config(model)
     if size is not None:

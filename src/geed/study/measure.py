@@ -161,9 +161,13 @@ def _limited(images: ImageSet, limit: int | None) -> ImageSet:
 @torch.no_grad()
 def _dispersion(model: Network, images: torch.Tensor, device: str) -> pd.DataFrame:
     """Dispersion of outputs and features between the un-augmented images, as rows of the table but for the group."""
-    model = model.to(device).eval()
-    features = torch.cat([model.features(batch.to(device)) for batch in images.split(_BATCH)])
-    logits, features = model.head(features).cpu(), features.cpu()
+    model, found = model.to(device).eval(), []
+    handle = model.get_submodule(model.feature_layer).register_forward_hook(lambda _, __, output: found.append(output.cpu()))
+    try:
+        logits = torch.cat([model(batch.to(device)).cpu() for batch in images.split(_BATCH)])
+    finally:
+        handle.remove()
+    features = torch.cat(found)
     rows = []
     for metric, distance, layer, values in (
         ("output_dispersion", "kl", "", output_dispersion(logits)),

@@ -11,7 +11,7 @@ from geed.errors import GeedError, nearest
 from geed.lie import transforms
 from geed.metrics.registry import check as check_metric
 from geed.metrics.registry import parse as parse_metric
-from geed.models.published import PRETRAINED, PROFILED
+from geed.models import published
 from geed.study import config as study_config
 from geed.training.names import AUGMENTATIONS, OBJECTIVES, OPTIONS, SELF_SUPERVISED
 
@@ -180,18 +180,13 @@ def _known(config: Mapping[str, Any]) -> dict[str, Callable[[str], Any]]:
             raise GeedError(f"expected a mapping for {name}: {{kind: {name}, {', '.join(OPTIONS[name])}}}, found only its name")
         among("an objective", OBJECTIVES)(name)
 
-    def weights(name: str) -> None:
-        among("pretrained weights", PRETRAINED)(name)
-        if name not in PROFILED:
-            raise GeedError(f"expected one of {', '.join(PROFILED)}, whose layers can be profiled, found {name}")
-
     return {
         "runs": among("a run of runs", config["runs"]),
         "sets": among("a data set of data.sets", config["data"]["sets"]),
         "architectures": among("an architecture of architectures", config["architectures"]),
         "evaluations": among("an evaluation of evaluations", config["evaluations"]),
         "sources": registry.info,
-        "weights": weights,
+        "weights": published.check,
         "corruptions": among("a corruption", NAMES),
         "groups": groups.parse,
         "metrics": check_metric,
@@ -282,7 +277,7 @@ def _check_runs(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> 
                 f"{path}.training.snapshots", f"expected epochs up to {training['epochs']}, the end of training, found {late[0]}"
             )
         entry = config["data"]["sets"][run["data"]]
-        if "train" not in (entry["split"] or registry.info(entry["source"]).splits):
+        if not _as_published(config, run) and "train" not in (entry["split"] or registry.info(entry["source"]).splits):
             fail(f"{path}.data", f"expected a data set with a training split, found {run['data']}, which has none")
         _check_objective(config, name, fail)
         _check_initialisation(config, name, fail)
@@ -356,6 +351,11 @@ def _initialisation(config: Mapping[str, Any], run: Mapping[str, Any]) -> dict[s
     return start
 
 
+def _as_published(config: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
+    """Whether a run's network is measured as it was published: that needs no training images, not even for their mean."""
+    return run["objective"] == "none" and bool(_initialisation(config, run).get("pretrained"))
+
+
 def _check_pretrained(config: Mapping[str, Any], name: str, fail: Callable[[str, str], None]) -> None:
     run, path = config["runs"][name], f"runs.{name}"
     architecture, start = config["architectures"][run["architecture"]], _initialisation(config, config["runs"][name])
@@ -366,7 +366,7 @@ def _check_pretrained(config: Mapping[str, Any], name: str, fail: Callable[[str,
     entry = config["data"]["sets"][run["data"]]
     shape = registry.info(entry["source"]).shape
     channels = entry["channels"] or (shape[0] if shape else 3)
-    expected = len(PRETRAINED[architecture["name"]].preprocessing["mean"])
+    expected = 3  # all of them
     if channels != expected:
         fail(
             f"{path}.data",

@@ -10,6 +10,7 @@ import torch
 
 from geed import files
 from geed.data import store
+from geed.data.imageset import ImageSet
 from geed.errors import GeedError
 from geed.models.build import build, parameter_count
 from geed.models.weights import load, save, save_snapshots, scale, take_trunk
@@ -43,7 +44,7 @@ def train_run(
         run: `name`, `architecture`, `initialisation` {scale, from}, `augmentation`, `objective`, `training`.
         study: its name; part of the random streams' names.
         seed: the training seed.
-        data: prepared data with the splits "train" and "validation".
+        data: prepared data with the splits "train" and "validation"; or only "test", for a published network without objective.
         weights: output, as `geed.models.weights.load` reads it.
         history: output, CSV, one row per epoch (`geed.training.loop.Fit.history`).
         snapshots: output, the weights after the epochs in `training.snapshots`; empty where there are none. None writes none.
@@ -57,7 +58,7 @@ def train_run(
     Returns:
         For the job record: parameters, epochs, batch_size (the run's, or half of it where a GPU's memory did not hold that:
         training then started over with it), images_per_second (None where nothing was trained), train_accuracy (plain
-        images), validation_accuracy, device, resumed_from_epoch, kept_epoch.
+        images) and validation_accuracy (where there are such images), device, resumed_from_epoch, kept_epoch.
 
     Raises:
         GeedError: data or weights that are damaged or do not fit, no such device, a GPU that is too small for two images, or a
@@ -71,17 +72,19 @@ def train_run(
             return {"weight": found["weight"], "trained_by": str(search)}
         run = with_weight(run, found["weight"])
     device = devices.choose(device)
-    train, validation = store.read(data, "train"), store.read(data, "validation")
-    deviation, mean = torch.std_mean(train.images.double(), dim=(0, 2, 3))
+    objective = run["objective"] if isinstance(run["objective"], str) else run["objective"]["kind"]
+    splits = ["train", "validation"]
+    if objective == "none" and published is not None:  # measured as it was published: its set may have test images only
+        splits = [split for split in splits if split in store.splits(data)]
+    images = {split: store.read(data, split) for split in splits}
+    sample = images["train"] if "train" in images else store.read(data, "test")
     spec = {
         "architecture": run["architecture"],
-        "channels": train.images.shape[1],
-        "size": train.images.shape[-1],
-        "classes": len(train.classes),
-        "mean": [round(value, 6) for value in mean.tolist()],
-        "std": [round(value, 6) or 1.0 for value in deviation.tolist()],
+        "channels": sample.images.shape[1],
+        "size": sample.images.shape[-1],
+        "classes": len(sample.classes),
+        **_normalisation(run["architecture"], sample),
     }
-    objective = run["objective"] if isinstance(run["objective"], str) else run["objective"]["kind"]
     epochs = 0 if objective == "none" else run["training"]["epochs"]
     checkpoint = None
     while True:
@@ -103,8 +106,8 @@ def train_run(
             with bar(epochs, f"{run['name']}, seed {seed}", unit="epochs") as drawn:
                 result = fit(
                     model,
-                    train,
-                    validation,
+                    images["train"],
+                    images["validation"],
                     run,
                     (study, seed),
                     device=device,
@@ -115,10 +118,7 @@ def train_run(
         except torch.OutOfMemoryError as error:
             run = _with_half_batches(run, error)
         torch.cuda.empty_cache()
-    accuracies = {
-        "train_accuracy": accuracy(model, train.images, train.labels),
-        "validation_accuracy": accuracy(model, validation.images, validation.labels),
-    }
+    accuracies = {f"{split}_accuracy": accuracy(model, of.images, of.labels) for split, of in images.items()}
     if not epochs:
         result.history = result.history.assign(**accuracies)
     save(model, weights)
@@ -147,6 +147,17 @@ def _with_half_batches(run: Mapping[str, Any], error: torch.OutOfMemoryError) ->
         raise GeedError(f"{words}; use device: cpu") from error
     print(f"geed: out of GPU memory with batches of {found} images: training starts over with {found // 2}", flush=True)
     return {**run, "training": {**run["training"], "batch_size": found // 2}}
+
+
+def _normalisation(architecture: Mapping[str, Any], images: ImageSet) -> dict[str, list[float]]:
+    """Mean and standard deviation of the images by channel, for networks that do not bring their own."""
+    if architecture["kind"] == "pretrained":
+        return {"mean": [0.0] * images.images.shape[1], "std": [1.0] * images.images.shape[1]}
+    deviation, mean = torch.std_mean(images.images.double(), dim=(0, 2, 3))
+    return {
+        "mean": [round(value, 6) for value in mean.tolist()],
+        "std": [round(value, 6) or 1.0 for value in deviation.tolist()],
+    }
 
 
 def with_weight(run: Mapping[str, Any], weight: float) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from geed import groups, seeds
 from geed.errors import GeedError, nearest
 from geed.models.build import Network
-from geed.training.names import OBJECTIVES, OPTIONS
+from geed.training.names import OBJECTIVES, OPTIONS, SELF_SUPERVISED
 
 
 class Objective(nn.Module):
@@ -279,6 +279,8 @@ def make(objective: str | Mapping[str, Any], model: Network, *names: object) -> 
     for option, parameter in known.items():
         if parameter.default is parameter.empty and option not in options:
             raise GeedError(f"objective.{option}: {kind} needs it")
+    if kind in SELF_SUPERVISED and not isinstance(model.head, nn.Linear):
+        raise GeedError(f"objective: {kind} fits a linear classifier in the end; this network's is a {type(model.head).__name__}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.seed_of(*names, "objective", kind))
-        return _KINDS[kind](model.head.in_features, **options)
+        return _KINDS[kind](getattr(model.head, "in_features", 0), **options)
