@@ -28,6 +28,7 @@ include: "workflow/rules/report.smk"
 
 onstart:
     one_run_at_a_time()
+    let_the_scheduler_sleep()
 
 
 onerror:
