@@ -42,8 +42,6 @@ rule corrupt:
         record=f"{RESULTS}/data/{{set}}.corrupted.record.json",
     log:
         f"{LOGS}/corrupt/{{set}}.log",
-    benchmark:
-        f"{LOGS}/corrupt/{{set}}.benchmark.tsv"
     resources:
         **asks("corrupt"),
     params:

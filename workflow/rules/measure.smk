@@ -15,8 +15,6 @@ rule measure:
         record=f"{RESULTS}/measurements/{{run}}/seed-{{seed}}/measure.record.json",
     log:
         f"{LOGS}/measure/{{run}}/seed-{{seed}}.log",
-    benchmark:
-        f"{LOGS}/measure/{{run}}/seed-{{seed}}.benchmark.tsv"
     threads: 1
     resources:
         **asks("measure"),
@@ -80,8 +78,6 @@ rule readings:
         record=f"{RESULTS}/readings.record.json",
     log:
         f"{LOGS}/readings.log",
-    benchmark:
-        f"{LOGS}/readings.benchmark.tsv"
     threads: 1
     resources:
         **asks("readings"),

@@ -15,8 +15,6 @@ rule search:
         record=f"{RESULTS}/search/{{run}}/search.record.json",
     log:
         f"{LOGS}/search/{{run}}.log",
-    benchmark:
-        f"{LOGS}/search/{{run}}.benchmark.tsv"
     threads: 1
     resources:
         **asks("search"),
@@ -41,8 +39,6 @@ rule train:
         record=f"{RESULTS}/models/{{run}}/seed-{{seed}}/train.record.json",
     log:
         f"{LOGS}/train/{{run}}/seed-{{seed}}.log",
-    benchmark:
-        f"{LOGS}/train/{{run}}/seed-{{seed}}.benchmark.tsv"
     threads: 1
     resources:
         **asks("train"),
