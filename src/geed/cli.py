@@ -9,7 +9,7 @@ from geed import __version__
 from geed.errors import GeedError
 
 # Each module has register(subparsers), which must import nothing heavy, and run(args).
-COMMANDS = ("measure", "claims", "audit", "why", "diff", "data")
+COMMANDS = ("measure", "claims", "audit", "why", "diff", "data", "plan")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -69,10 +69,12 @@ class Work:
     Attributes:
         amounts: name -> amount, those that a job's time is fitted to.
         megabytes: memory beyond that of the interpreter and its packages.
+        written: megabytes of its outputs, before compression.
     """
 
     amounts: Mapping[str, float] = field(default_factory=dict)
     megabytes: float = 0.0
+    written: float = 0.0
 
 
 def images(settings: Mapping[str, Any]) -> Images:
@@ -146,8 +148,9 @@ def training(run: Mapping[str, Any], data: Images) -> Work:
     seen = epochs * (count // batch) * batch * views
     orbit = max([groups.parse(name).order for name in run["augmentation"] if ":" in name or name == "reflections"], default=1)
     numbers = 6 * model.numbers * batch * views * _FLOAT / _MB
-    looked_at = {"steps": epochs * (count // batch), "images": seen, "gmac": 3 * model.gmac * seen}
-    return Work(looked_at, data.megabytes("train") * (1 + orbit) + data.megabytes("validation") + numbers)
+    amounts = {"steps": epochs * (count // batch), "images": seen, "gmac": 3 * model.gmac * seen}
+    weights = model.parameters * (1 + len(settings["snapshots"])) * _FLOAT / _MB
+    return Work(amounts, data.megabytes("train") * (1 + orbit) + data.megabytes("validation") + numbers, weights)
 
 
 def measuring(
@@ -162,16 +165,20 @@ def measuring(
     and `numbers`: outputs of layers that metrics look at, in 10^6, over images, elements, metrics.
     """
     amounts = dict.fromkeys(("sets", "images", "gmac", "numbers"), 0.0)
-    largest = 0.0
+    largest = values = 0.0
     for evaluation in evaluations.values():
         data = sets[evaluation["data"]]
         model = network(run["architecture"], data)
         count = min(data.splits.get("test", UNKNOWN_IMAGES), evaluation["limit"] or math.inf)
-        conditions = len(corruptions["names"]) * len(corruptions["severities"]) if evaluation["corrupted"] else 1
+        corrupted = evaluation["corrupted"]
+        chosen = corruptions["names"] if corrupted is True else corrupted or []
+        conditions = len(chosen) * len(corruptions["severities"]) if chosen else 1
         conditions = len(evaluation["blend"]["at"]) if evaluation["blend"] else conditions
-        conditions *= 1 + len(run["training"]["snapshots"]) if evaluation["snapshots"] else 1
         metrics = [parse_metric(name) for name in evaluation["metrics"]]
         of_layers = sum(metric.of_layers for metric in metrics)
+        rows = len(evaluation["groups"]) * (len(metrics) - of_layers + of_layers * model.layers / 2 + 2)
+        values += conditions * count * rows  # a value for each image; about half of the layers are maps, half vectors
+        conditions *= 1 + len(run["training"]["snapshots"]) if evaluation["snapshots"] else 1
         passes = 0.0
         for spec in evaluation["groups"]:
             order = groups.parse(spec).order
@@ -186,4 +193,4 @@ def measuring(
         amounts["images"] += conditions * passes
         amounts["gmac"] += conditions * passes * model.gmac
         largest = max(largest, 3 * data.megabytes("test") + 8 * model.numbers * 256 * _FLOAT / _MB)
-    return Work(amounts, largest)
+    return Work(amounts, largest, values * _FLOAT / _MB)
