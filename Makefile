@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine with Python 3.11 or newer:
 #   make figures    environment in .venv, then the demo study: data, training, measuring, claims, figures, report
 #   make test       the same environment, then the fast tests
-# More: make figures STUDY=standard CORES=8 | make lint | make test-all | make clean
+# More: make figures STUDY=standard CORES=8 | make lint | make test-all | make test-slurm | make clean
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 STUDY ?= demo
@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake $(if $(filter demo,$(STUDY)),,--configfile workflow/studies/$(STUDY).yaml)
 
-.PHONY: figures test test-all lint docs bless install clean
+.PHONY: figures test test-all test-slurm lint docs bless install clean
 .DELETE_ON_ERROR:
 
 figures: install
@@ -25,7 +25,11 @@ test: install
 	@$(BIN)/python -m pytest
 
 test-all: install
-	@$(BIN)/python -m pytest -m "slow or not slow"
+	@$(BIN)/python -m pytest -m "not slurm"
+
+test-slurm: install
+	@echo "== geed: studies on a SLURM of this one machine (root; Debian's or Ubuntu's packages)"
+	@$(BIN)/python -m pytest -m slurm tests/slurm
 
 lint: install
 	@echo "== geed: lint"

@@ -13,7 +13,7 @@ min_version("9.0")
 configfile: "config.yaml"
 
 
-container: "docker://python:3.11-slim"
+container: "envs/geed.sif"  # of envs/geed.def; unused but for --sdm apptainer
 
 
 include: "workflow/rules/common.smk"

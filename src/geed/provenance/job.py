@@ -57,12 +57,12 @@ def job(snakemake: Any) -> Iterator[dict[str, Any]]:
     label = f"{snakemake.rule} {' '.join(str(value) for value in snakemake.wildcards)}".strip()
     threads = snakemake.threads
     _limit_threads(threads)
-    _limit_memory(getattr(getattr(snakemake, "resources", None), "mem_mb", None))
     keep_freed_memory()
     end_with_run()
     measured: dict[str, Any] = {}
     with _logged(snakemake.log[0]) as screen:
         try:
+            _limit_memory(getattr(getattr(snakemake, "resources", None), "mem_mb", None))
             inputs = _inputs(snakemake.input)
             clock = time.perf_counter()
             yield measured
