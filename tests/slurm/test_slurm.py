@@ -74,7 +74,7 @@ def test_a_training_lives_through_too_little_memory_its_time_limit_and_a_cancell
     asked = ["train:mem_mb=1500-1350*(attempt<2)", "train:runtime=60-56*(attempt==2)"]
     process = checkout.start(WEIGHTS, "--set-resources", *asked)
     try:
-        # The first attempt has too little memory. The second is stopped where it has left a checkpoint, so that its time runs out.
+        # The first attempt has too little memory. The second is stopped when it has left a checkpoint: its time runs out.
         made = wait_until(
             lambda: process.poll() is not None or list((checkout.folder / "results/small/checkpoints").glob("*.pt"))
         )

@@ -16,6 +16,7 @@ import numpy as np
 from geed.study import work
 from geed.study.plan import Plan
 
+_BY_THEMSELVES = ("prepare", "corrupt", "train", "measure", "orbit", "explain", "readings")  # rules; all others read tables
 STAGES = ("prepare", "corrupt", "search", "train", "measure", "look", "read")
 _TRIES = 1.5  # of a search, times the logarithm of its grid: it bisects
 
@@ -178,9 +179,7 @@ def forecast(plan: Plan, samples: Iterable[Sample], reading: int) -> Forecast:
     """
     by_rule: defaultdict[str, list[Sample]] = defaultdict(list)
     for entry in samples:
-        reads = entry.rule not in ("prepare", "corrupt", "train", "measure", "orbit", "explain", "readings")
-        look = entry.rule in ("orbit", "explain", "readings")
-        by_rule["read" if reads else "look" if look else entry.rule].append(entry)
+        by_rule[entry.rule if entry.rule in _BY_THEMSELVES else "read"].append(entry)
     result = Forecast()
     result.fits = {rule: fit([(s.run, s.work.amounts, s.seconds) for s in found]) for rule, found in by_rule.items()}
     memory = {
@@ -191,7 +190,7 @@ def forecast(plan: Plan, samples: Iterable[Sample], reading: int) -> Forecast:
     def add(stage: str, does: work.Work, count: int = 1, *, rule: str | None = None, times: float = 1.0) -> None:
         entry, rule = result.stages[stage], rule or stage
         entry.jobs += count
-        if rule not in result.fits:
+        if not count or rule not in result.fits:
             entry.unknown += count
             return
         hours = times * result.fits[rule](does.amounts) / 3600
@@ -219,7 +218,8 @@ def forecast(plan: Plan, samples: Iterable[Sample], reading: int) -> Forecast:
         if name in plan.measured:
             measuring = work.measuring(run, plan.evaluations_of(name), plan.corruptions, sets)
             add("measure", measuring, len(plan.seeds))
-    add("look", work.Work(), sum(1 for wanted in (plan.overview, plan.explained, plan.readings) if wanted))
+    for rule, wanted in (("orbit", plan.overview), ("explain", plan.explained), ("readings", plan.readings)):
+        add("look", work.Work(), int(bool(wanted)), rule=rule)
     add("read", work.Work(), reading)
     return result
 
