@@ -112,7 +112,7 @@ def test_the_command_says_what_it_rests_on(past, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     assert main(["plan", "--records", str(past)]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("study demo: 63 networks, 157 jobs\n")
+    assert said.startswith("study demo: 63 networks, 157 jobs beside downloads\n")
     assert "no record: 2 jobs not counted" in said and "63" in said
     assert "runs left out: within a factor 1.0" in said
     assert "GPU" not in said

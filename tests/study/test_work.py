@@ -80,6 +80,19 @@ def test_work_grows_with_images_elements_and_layers(demo):
     assert work.training(demo.runs["untrained"], sets["digits"]).amounts["steps"] == 0
 
 
+def test_a_published_network_needs_no_training_images(demo):
+    sets = {name: work.images(settings) for name, settings in demo.sets.items()}
+    run = demo.runs["untrained"] | {"architecture": {"kind": "pretrained", "name": "timm:resnet18"}}
+    images = work.Images(3, 224, 1000, {"train": 10_000, "validation": 1_000, "test": 1_000})
+    published = work.training(run | {"initialisation": {"from": None, "scale": 1, "pretrained": True}}, images)
+    random = work.training(run | {"initialisation": {"from": None, "scale": 1, "pretrained": False}}, images)
+    assert published.megabytes < 1000 < images.megabytes("train") < random.megabytes
+    assert published.written > 50  # its weights
+    lie = demo.evaluations["clean"] | {"data": "samples", "snapshots": False, "groups": ["trivial"], "metrics": ["accuracy"]}
+    measured = work.measuring(run, {"lie": lie}, demo.corruptions, sets | {"samples": images})
+    assert images.megabytes("test") < measured.megabytes < 10_000
+
+
 def test_requests_follow_the_work_the_device_and_the_attempt(demo, monkeypatch):
     small = resources.of_training(demo, "plain")
     assert small["gpu"] == 0

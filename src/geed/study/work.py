@@ -19,6 +19,8 @@ UNKNOWN_SIDE = 224
 _COPIES = 4  # of an image in an augerino network
 _STEPS = 16  # of integrated gradients
 _DIRECTIONS = 60  # products with the Jacobian until its norm has converged
+_BATCH, _CPU_NUMBERS = 256, 64 * 3 * 64 * 64  # images that pass a network at once, and numbers in them on a CPU
+_ALIVE = 8  # outputs of layers that are in memory at a time, with the copies that metrics make
 _FLOAT = 4  # bytes
 _MB = 2**20
 
@@ -147,10 +149,14 @@ def training(run: Mapping[str, Any], data: Images) -> Work:
     batch = min(settings["batch_size"], count)
     seen = epochs * (count // batch) * batch * views
     orbit = max([groups.parse(name).order for name in run["augmentation"] if ":" in name or name == "reflections"], default=1)
-    numbers = 6 * model.numbers * batch * views * _FLOAT / _MB
+    # What backpropagation keeps of a batch, where there is any. A published network that is not trained sees no data at all.
+    numbers = 6 * model.numbers * batch * views * _FLOAT / _MB if epochs else 0.0
+    held = data.megabytes("train") * (1 + orbit) + data.megabytes("validation") + numbers
+    if not epochs and run["initialisation"].get("pretrained"):
+        held = 0.0
     amounts = {"steps": epochs * (count // batch), "images": seen, "gmac": 3 * model.gmac * seen}
     weights = model.parameters * (1 + len(settings["snapshots"])) * _FLOAT / _MB
-    return Work(amounts, data.megabytes("train") * (1 + orbit) + data.megabytes("validation") + numbers, weights)
+    return Work(amounts, held + 2 * weights, weights)
 
 
 def measuring(
@@ -192,5 +198,7 @@ def measuring(
         amounts["sets"] += conditions
         amounts["images"] += conditions * passes
         amounts["gmac"] += conditions * passes * model.gmac
-        largest = max(largest, 3 * data.megabytes("test") + 8 * model.numbers * 256 * _FLOAT / _MB)
+        at_once = min(_BATCH, _CPU_NUMBERS / (data.channels * data.side**2))  # as geed.metrics.session has it
+        batch = _ALIVE * model.numbers / model.layers * at_once * _FLOAT / _MB
+        largest = max(largest, 3 * data.megabytes("test") + batch)
     return Work(amounts, largest, values * _FLOAT / _MB)
