@@ -1,6 +1,8 @@
 import pytest
-from synthetic import C4
+from synthetic import C4, World, settings
 
+from geed.claims.decision import evaluate
+from geed.claims.evidence import Evidence
 from geed.errors import GeedError
 
 ROTATION = {"group": C4, "plain": "plain", "augmented": "augmented", "equivariant": "steerable", "untrained": "untrained"}
@@ -136,3 +138,27 @@ def test_shares_are_the_same_by_a_metric_of_which_more_is_more_invariant(world):
     result, parts = world.decide("K1", comparisons={"rotation": ROTATION}, output_metric="effective_invariance")
     assert result["verdict"] == "reproduced"
     assert parts[parts["part"] == "output_share"]["estimate"].tolist() == pytest.approx([0.9] * 2, abs=0.03)
+
+
+def test_comparisons_may_rest_on_different_seeds(tmp_path):
+    world = World(tmp_path)
+    fill(world, 0.1, 0.9)
+    fill(world, 0.3, 0.9, names=("p", "a", "s", "u"))
+    few = dict(zip(ROTATION, (C4, "p", "a", "s", "u"), strict=True))
+    seeds = dict.fromkeys(("plain", "augmented", "steerable", "untrained"), world.seeds)
+    seeds |= {"p": (0, 1, 2), "a": (1, 0), "s": (0, 1, 2), "u": (2, 1, 0)}
+    chosen = settings("K1", comparisons={"rotation": ROTATION, "few": few})
+    result, parts = evaluate("K1", chosen, Evidence(world.write(), seeds), "simulated")
+    assert result["n_seeds"] == 2 and result["sensitivity"]["without_seed"] == {}
+    shares = parts[parts["part"] == "share"].set_index("comparison")
+    assert shares["n_seeds"].to_dict() == {"rotation": 3, "few": 2, "all": 2}
+    assert shares["estimate"].tolist() == pytest.approx([0.1, 0.3, 0.2], abs=0.02)
+    assert parts[(parts["part"] == "accuracy") & (parts["arm"] == "p")]["n_seeds"].item() == 2
+
+
+def test_runs_without_a_common_seed_are_refused(tmp_path):
+    world = World(tmp_path)
+    fill(world, 0.1, 0.9)
+    seeds = {"plain": [0, 1], "augmented": [2], "steerable": [0, 1, 2], "untrained": [0]}
+    with pytest.raises(GeedError, match=r"claims\.K1\.comparisons\.rotation: expected runs with seeds in common"):
+        evaluate("K1", settings("K1", comparisons={"rotation": ROTATION}), Evidence(world.write(), seeds), "simulated")

@@ -166,7 +166,7 @@ def build(root):
             params={
                 "settings": plan.claims[claim],
                 "study": "tiny",
-                "seeds": list(plan.seeds),
+                "seeds": {run: plan.run_seeds[run] for run in plan.claim_runs[claim]},
                 "folder": f"{results}/measurements",
             },
         )

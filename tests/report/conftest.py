@@ -18,6 +18,7 @@ def study():
         plan={
             "study": "small",
             "seeds": [0, 1],
+            "run_seeds": {"plain": [0, 1]},
             "sets": {"digits": {"source": "digits"}},
             "runs": {
                 "plain": {"data": "digits", "architecture": {"kind": "plain_cnn"}, "objective": HOSTILE, "augmentation": []}

@@ -14,7 +14,7 @@ def _values(*names, seeds=3, images=20):
 
 def test_estimate_is_the_plain_mean_and_draws_match_a_double_loop():
     values = _values("loop")
-    arms = Bootstrap("loop", seeds=3, resamples=200)
+    arms = Bootstrap("loop", resamples=200)
     arms.add("digits", {"a": values})
     draws = arms.means()["a"]
     images = rng("loop", "images", "digits", 20).integers(20, size=(200, 20))
@@ -26,7 +26,7 @@ def test_estimate_is_the_plain_mean_and_draws_match_a_double_loop():
 
 def test_arms_are_paired_by_seed_and_image_even_when_added_apart():
     values = _values("paired")
-    arms = Bootstrap("paired", seeds=3, resamples=200)
+    arms = Bootstrap("paired", resamples=200)
     arms.add("digits", {"a": values})
     arms.add("digits", {"b": values + 1})
     means = arms.means()
@@ -36,7 +36,7 @@ def test_arms_are_paired_by_seed_and_image_even_when_added_apart():
 def test_other_images_are_drawn_apart_but_the_same_seeds():
     values = _values("apart")
     by_seed = np.repeat(values.mean(axis=1, keepdims=True), 20, axis=1)
-    arms = Bootstrap("apart", seeds=3, resamples=200)
+    arms = Bootstrap("apart", resamples=200)
     arms.add("digits", {"a": values, "seeds": by_seed})
     arms.add("photographs", {"b": values, "same seeds": by_seed})
     means = arms.means()
@@ -49,7 +49,7 @@ def test_names_fix_the_draws():
     values = _values("named")
 
     def draws(*names):
-        arms = Bootstrap(*names, seeds=3, resamples=100)
+        arms = Bootstrap(*names, resamples=100)
         arms.add("digits", {"a": values})
         return arms.means()["a"]
 
@@ -61,7 +61,7 @@ def test_blocks_of_draws_do_not_change_them(monkeypatch):
     values = _values("blocks")
 
     def draws():
-        arms = Bootstrap("blocks", seeds=3, resamples=100)
+        arms = Bootstrap("blocks", resamples=100)
         arms.add("digits", {"a": values})
         return arms.means()["a"]
 
@@ -72,11 +72,21 @@ def test_blocks_of_draws_do_not_change_them(monkeypatch):
 
 def test_a_seed_left_out_is_out():
     values = np.stack([np.full(20, 0.0), np.full(20, 1.0), np.full(20, 100.0)])
-    arms = Bootstrap("without", seeds=3, resamples=100)
+    arms = Bootstrap("without", resamples=100)
     arms.add("digits", {"a": values})
     draws = arms.means(without=2)["a"]
     assert draws[0] == 0.5
     assert set(np.round(draws[1:], 9)) == {0.0, 0.5, 1.0}
+
+
+def test_arms_of_other_seeds_are_drawn_apart_and_keep_theirs():
+    few, many = (np.repeat(_values(name, seeds=count, images=1), 20, axis=1) for name, count in (("few", 2), ("many", 4)))
+    arms = Bootstrap("numbers", resamples=4000)
+    arms.add("digits", {"many": many}, seeds=(0, 1, 2, 3))
+    arms.add("photographs", {"few": few}, seeds=(0, 1))
+    means = arms.means(without=3)
+    assert means["many"][0] == pytest.approx(many[:3].mean()) and means["few"][0] == pytest.approx(few.mean())
+    assert abs(np.corrcoef(means["many"][1:], means["few"][1:])[0, 1]) < 0.06
 
 
 def _coverage(seeds, sd, *, images=60, repeats=250, small_sample=None):
@@ -85,7 +95,7 @@ def _coverage(seeds, sd, *, images=60, repeats=250, small_sample=None):
     for repeat in range(repeats):
         draw = rng("coverage", seeds, repeat).normal
         values = draw(0, sd[0], (seeds, 1)) + draw(0, sd[1], (1, images)) + draw(0, sd[2], (seeds, images))
-        arms = Bootstrap("coverage", repeat, seeds=seeds, resamples=400)
+        arms = Bootstrap("coverage", repeat, resamples=400)
         arms.add("digits", {"a": values})
         bounds = interval(arms.means(small_sample=small_sample)["a"], 0.95)
         hits += bounds.low <= 0 <= bounds.high
@@ -114,7 +124,7 @@ def test_expansion_is_students_over_the_normal():
 def test_memory_stays_small_at_ten_thousand_images():
     values = np.zeros((5, 10_000))
     tracemalloc.start()
-    arms = Bootstrap("memory", seeds=5, resamples=2000)
+    arms = Bootstrap("memory", resamples=2000)
     arms.add("digits", dict.fromkeys(range(10), values))
     arms.means()
     peak = tracemalloc.get_traced_memory()[1]
@@ -135,4 +145,4 @@ def test_interval_and_p_value():
 @pytest.mark.parametrize("values", [np.zeros((2, 20)), np.zeros((3, 0)), np.full((3, 20), np.nan)])
 def test_bad_arms_are_refused(values):
     with pytest.raises(GeedError, match="a: expected"):
-        Bootstrap("bad", seeds=3, resamples=10).add("digits", {"a": values})
+        Bootstrap("bad", resamples=10).add("digits", {"a": values}, seeds=(0, 1, 2))

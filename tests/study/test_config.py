@@ -119,6 +119,12 @@ def test_every_run_is_measured_but_those_that_others_start_from(tmp_path):
     assert set(plan.runs) - set(plan.measured) == {"pretraining"}
 
 
+def test_a_run_may_have_seeds_of_its_own_which_its_networks_do_not_know(tmp_path):
+    plan = resolve(tmp_path, changed(["runs", "plain", "seeds"], [3, 5]))
+    assert plan.run_seeds["plain"] == [3, 5] and plan.run_seeds["untrained"] == [0, 1, 2]
+    assert "seeds" not in plan.runs["plain"]
+
+
 def test_a_blend_names_its_set_and_is_filled(tmp_path):
     plan = resolve(tmp_path, shifted())
     assert plan.evaluations["shift"]["blend"] == {"with": "photographs", "at": [0, 0.5]}
@@ -134,6 +140,15 @@ WRONG = {
     "readings of two data sets": (
         changed(["readings"], {"comparisons": {"r": {"group": "rotations:4", "arms": {"a": ["plain"], "b": ["pretraining"]}}}}),
         ["readings.comparisons.r.arms.b: expected runs of one data set, digits, found pretraining of digits_0to4"],
+    ),
+    "a start that lacks a seed": (
+        changed(["runs", "pretraining", "seeds"], [0, 1]),
+        ["runs.finetuned_pretrained.initialisation.from: expected a run that is trained with seed 2 too, found pretraining"],
+    ),
+    "readings of runs with other seeds": (
+        changed(["readings"], {"comparisons": {"r": {"group": "rotations:4", "arms": {"a": ["plain"]}}}})
+        | {"runs": DEMO["runs"] | {"plain": DEMO["runs"]["plain"] | {"seeds": [5]}}},
+        ["readings.comparisons.r.arms.a: expected runs with the study's seeds, found plain with [5]"],
     ),
     "blend with no set": (shifted(**{"with": "photo"}), ["evaluations.shift.blend.with", "'photographs'"]),
     "blend beyond one": (shifted(at=[0, 1.5]), ["evaluations.shift.blend.at.1", "at most 1", "found 1.5"]),

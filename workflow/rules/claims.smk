@@ -18,7 +18,7 @@ rule claim:
     params:
         settings=claim_settings,
         study=PLAN.study,
-        seeds=list(PLAN.seeds),
+        seeds=claim_seeds,
         folder=f"{RESULTS}/measurements",
     script:
         "../scripts/claim.py"

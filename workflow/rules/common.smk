@@ -115,7 +115,7 @@ def training_inputs(wildcards):
     if wildcards.run in PLAN.searched:
         found = f"{RESULTS}/search/{wildcards.run}"
         inputs["search"] = f"{found}.json"
-        if int(wildcards.seed) == PLAN.seeds[0]:
+        if int(wildcards.seed) == first_seed(wildcards.run):
             inputs["network"] = [
                 f"{found}/weights.safetensors",
                 f"{found}/history.csv",
@@ -125,7 +125,7 @@ def training_inputs(wildcards):
 
 
 def search_inputs(wildcards):
-    return start_inputs(wildcards.run, PLAN.seeds[0])
+    return start_inputs(wildcards.run, first_seed(wildcards.run))
 
 
 def run_settings(wildcards):
@@ -152,12 +152,25 @@ def evaluation_data(wildcards):
 
 def measurements(runs):
     """Tables of the given runs, all seeds."""
-    return expand(
-        f"{RESULTS}/measurements/{{run}}/seed-{{seed}}/{{table}}.parquet",
-        run=runs,
-        seed=PLAN.seeds,
-        table=["table", "per_image"],
-    )
+    return [
+        f"{RESULTS}/measurements/{run}/seed-{seed}/{table}.parquet"
+        for run in runs
+        for seed in PLAN.run_seeds[run]
+        for table in ("table", "per_image")
+    ]
+
+
+def first_seed(run):
+    """The seed of the networks that are searched with, drawn and explained."""
+    return PLAN.run_seeds[run][0]
+
+
+def weights_of(runs):
+    """Weights of the first seed of the given runs."""
+    return [
+        f"{RESULTS}/models/{run}/seed-{first_seed(run)}/weights.safetensors"
+        for run in runs
+    ]
 
 
 def claim_inputs(wildcards):
@@ -168,13 +181,14 @@ def claim_settings(wildcards):
     return PLAN.claims[wildcards.claim]
 
 
+def claim_seeds(wildcards):
+    """Seeds of the runs that a claim names."""
+    return {run: PLAN.run_seeds[run] for run in PLAN.claim_runs[wildcards.claim]}
+
+
 def orbit_weights(wildcards):
     """Weights of the runs that the overview figure shows, of the first seed."""
-    return expand(
-        f"{RESULTS}/models/{{run}}/seed-{{seed}}/weights.safetensors",
-        run=PLAN.overview["runs"],
-        seed=PLAN.seeds[0],
-    )
+    return weights_of(PLAN.overview["runs"])
 
 
 def orbit_data(wildcards):
@@ -203,11 +217,7 @@ def readings_tables():
 
 def explained_weights(wildcards):
     """Weights of the runs that are explained, of the first seed."""
-    return expand(
-        f"{RESULTS}/models/{{run}}/seed-{{seed}}/weights.safetensors",
-        run=PLAN.explained_runs,
-        seed=PLAN.seeds[0],
-    )
+    return weights_of(PLAN.explained_runs)
 
 
 def explained_data(wildcards):

@@ -21,7 +21,7 @@ rule search:
     params:
         run=run_settings,
         study=PLAN.study,
-        seed=PLAN.seeds[0],
+        seed=lambda wildcards: first_seed(wildcards.run),
         device=PLAN.device,
         checkpoints=f"{RESULTS}/checkpoints",
     script:

@@ -11,7 +11,7 @@ with job(snakemake) as measured:
         snakemake.params.settings,
         study=snakemake.params.study,
         measurements=Path(snakemake.params.folder),
-        seeds=list(snakemake.params.seeds),
+        seeds=snakemake.params.seeds,
         result=Path(snakemake.output.result),
         parts=Path(snakemake.output.parts),
     )

@@ -163,11 +163,11 @@ def decide(
     *,
     study: str,
     measurements: Path,
-    seeds: Sequence[int],
+    seeds: Sequence[int] | Mapping[str, Sequence[int]],
     result: Path,
     parts: Path,
 ) -> dict[str, Any]:
-    """Decide a claim from the tables in `measurements`, and write its result (JSON) and parts (CSV).
+    """Decide a claim from the tables in `measurements`, and write its result (JSON) and parts (CSV); `seeds` as for `Evidence`.
 
     Returns:
         Verdict and estimate, for the job's record.

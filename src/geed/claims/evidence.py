@@ -1,6 +1,6 @@
 """Reading the tables of measurements that claims rest on."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,12 @@ _KEYS = ["evaluation", "data", "corruption", "severity", "group", "layer", "dept
 
 
 class Evidence:
-    """The measurements of a study, read when first asked for, each file once.
-
-    Attributes:
-        seeds: training seeds, the first axis of every array.
-    """
+    """The measurements of a study, read when first asked for, each file once."""
 
     def __init__(
         self,
         folder: str | Path,
-        seeds: Sequence[int],
+        seeds: Sequence[int] | Mapping[str, Sequence[int]],
         *,
         metrics: Collection[str] | None = None,
         evaluations: Collection[str] | None = None,
@@ -33,11 +29,11 @@ class Evidence:
 
         Args:
             folder: holds `<run>/seed-<k>/{table,per_image}.parquet`.
-            seeds: training seeds.
+            seeds: training seeds, of all runs or of each.
             metrics: only rows of these metrics (`name` or `name/distance`) are read; None reads all. Saves memory.
             evaluations: only rows of these evaluations are read; None reads all.
         """
-        self.folder, self.seeds = Path(folder), tuple(seeds)
+        self.folder, self._seeds = Path(folder), seeds
         self._filter = _filter(metrics, evaluations)
         self._arrays: dict[tuple[str, int], _PerImage] = {}
         self._tables: dict[str, pd.DataFrame] = {}
@@ -47,6 +43,18 @@ class Evidence:
     def sources(self) -> list[Path]:
         """The files read so far, sorted."""
         return sorted(self._read)
+
+    def seeds(self, run: str) -> tuple[int, ...]:
+        """Training seeds of a run, the first axis of its arrays.
+
+        Raises:
+            GeedError: there is no such run.
+        """
+        if not isinstance(self._seeds, Mapping):
+            return tuple(self._seeds)
+        if run not in self._seeds:
+            raise GeedError(f"{self.folder}: expected the name of a run, found '{run}'{nearest(run, self._seeds)}")
+        return tuple(self._seeds[run])
 
     def array(
         self,
@@ -66,7 +74,7 @@ class Evidence:
             GeedError: a file or the row is not there, seeds saw different numbers of images, or a value is not finite.
         """
         key = (evaluation, corruption, int(severity), group, layer, metric, distance)
-        rows = [self._per_image(run, seed).row(key, run) for seed in self.seeds]
+        rows = [self._per_image(run, seed).row(key, run) for seed in self.seeds(run)]
         if len({len(row) for row in rows}) > 1:
             counts = ", ".join(str(len(row)) for row in rows)
             raise GeedError(
@@ -74,14 +82,13 @@ class Evidence:
             )
         values = np.stack(rows).astype(np.float64)
         if not np.isfinite(values).all():
-            raise GeedError(
-                f"{self._path(run, self.seeds[0], 'per_image')}: expected finite values of {_words(key)}, found NaN or infinity"
-            )
+            place = self._path(run, self.seeds(run)[0], "per_image")
+            raise GeedError(f"{place}: expected finite values of {_words(key)}, found NaN or infinity")
         return values
 
     def has(self, run: str, metric: str, distance: str = "", *, group: str, evaluation: str = "clean") -> bool:
         """Whether every seed of the run has per-image values of a metric, at any layer."""
-        return all(self._per_image(run, seed).layers(metric, distance, group, evaluation) for seed in self.seeds)
+        return all(self._per_image(run, seed).layers(metric, distance, group, evaluation) for seed in self.seeds(run))
 
     def layers(
         self, run: str, metric: str, distance: str = "", *, group: str, evaluation: str = "clean"
@@ -91,7 +98,7 @@ class Evidence:
         Raises:
             GeedError: there are none.
         """
-        first = self._per_image(run, self.seeds[0])
+        first = self._per_image(run, self.seeds(run)[0])
         found = first.layers(metric, distance, group, evaluation)
         if not found:
             first.fail(run, (evaluation, "none", 0, group, "*", metric, distance))
@@ -99,17 +106,17 @@ class Evidence:
 
     def conditions(self, run: str, evaluation: str) -> list[tuple[str, int]]:
         """The corruptions and severities of an evaluation, in the order measured."""
-        return self._per_image(run, self.seeds[0]).conditions(evaluation)
+        return self._per_image(run, self.seeds(run)[0]).conditions(evaluation)
 
     def images(self, run: str, evaluation: str) -> str:
         """The name of the data set that an evaluation of a run was measured on."""
-        return self._per_image(run, self.seeds[0]).data(run, evaluation)
+        return self._per_image(run, self.seeds(run)[0]).data(run, evaluation)
 
     def values(self, run: str) -> pd.DataFrame:
         """Aggregated values of a run, all seeds and all epochs: the tidy rows of its `table.parquet` files."""
         if run not in self._tables:
             frames = []
-            for seed in self.seeds:
+            for seed in self.seeds(run):
                 path = self._path(run, seed, "table")
                 frames.append(_read(path, None, self._filter).to_pandas())
                 self._read.add(path)

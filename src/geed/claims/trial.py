@@ -1,6 +1,6 @@
 """What all claims on networks share: loading arms, drawing, deciding, and how a verdict depends on thresholds and seeds."""
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,6 +23,14 @@ Statistics = dict[tuple, Array | None]
 LAYERWISE = ("channel_eed", "field_eed", "feature_correlation")
 
 
+class _Arm(NamedTuple):
+    """Per-image values (seeds, images) of one network, with the name of the set of images."""
+
+    images: str
+    seeds: tuple[int, ...]
+    values: np.ndarray
+
+
 class Outcome(NamedTuple):
     """A claim's result (the contract of claims/<ID>.json) and its parts (claims/<ID>.csv)."""
 
@@ -35,14 +43,14 @@ class View:
     """Resampled arm means as one decision sees them.
 
     Attributes:
-        means: arm -> (1 + B,) estimate and resampled values.
+        means: arm, its comparison first -> (1 + B,) estimate and resampled values.
         settings: the claim's settings, thresholds perhaps shifted.
-        seeds: training seeds that are in.
+        without: a training seed that is left out, or None.
     """
 
-    means: Mapping[Hashable, Array]
+    means: Mapping[tuple, Array]
     settings: Mapping[str, Any]
-    seeds: tuple[int, ...]
+    without: int | None = None
 
     def interval(self, draws: Array) -> Interval:
         """Percentile interval of a statistic at the settings' confidence."""
@@ -88,7 +96,8 @@ class Decision:
 class Trial:
     """One claim on one study.
 
-    Arms are staged with `arm`, drawn together by `view`, and reported through `row` and `outcome`.
+    Arms are staged with `arm` under keys whose first part is their comparison, drawn together by `view`, and reported through
+    `row` and `outcome`. The arms of a comparison are paired by the seeds that all of them have.
     """
 
     def __init__(self, claim: str, settings: Mapping[str, Any], evidence: Evidence, study: str) -> None:
@@ -96,17 +105,18 @@ class Trial:
         self.parts = Parts()
         self.accuracies: dict[str, float] = {}
         self.n_images = 0
-        self._bootstrap = Bootstrap(study, claim, seeds=len(evidence.seeds), resamples=settings["resamples"])
-        self._staged: dict[str, dict[Hashable, np.ndarray]] = {}
-        self._sizes: dict[Hashable, int] = {}
+        self._bootstrap = Bootstrap(study, claim, resamples=settings["resamples"])
+        self._staged: dict[tuple, _Arm] = {}
+        self._sizes: dict[tuple, int] = {}
+        self._seeds: dict[str, tuple[int, ...]] = {}
 
     def arm(
-        self, key: Hashable, run: str, metric: str, *, group: str, evaluation: str, layer: str | None = None, **condition: Any
+        self, key: tuple, run: str, metric: str, *, group: str, evaluation: str, layer: str | None = None, **condition: Any
     ) -> np.ndarray:
         """Stage the per-image values of a run under `key`; returns them, (seeds, images).
 
         Args:
-            key: name of the arm.
+            key: name of the arm, its comparison first.
             run: name of the run.
             metric: `name` or `name/distance`.
             group: group acted with.
@@ -120,12 +130,14 @@ class Trial:
         values = np.mean(
             [self.evidence.array(run, name, distance, layer=entry, **where, **condition) for entry in layers], axis=0
         )
-        self.put(key, values, self.evidence.images(run, evaluation))
+        self.put(key, values, run, evaluation)
         return values
 
-    def put(self, key: Hashable, values: np.ndarray, images: str) -> None:
-        """Stage values (seeds, images) under `key`, measured on the first images of the set `images`."""
-        self._staged.setdefault(f"{images}/{values.shape[1]}", {})[key] = values
+    def put(self, key: tuple, values: np.ndarray, run: str, evaluation: str) -> None:
+        """Stage values (seeds, images) of a run under `key`, measured on the images of an evaluation."""
+        images, seeds = self.evidence.images(run, evaluation), self.evidence.seeds(run)
+        self._staged[key] = _Arm(f"{images}/{values.shape[1]}", seeds, values)
+        self._seeds[key[0]] = tuple(seed for seed in self._seeds.get(key[0], seeds) if seed in seeds)
         self._sizes[key] = values.shape[1]
         self.n_images = max(self.n_images, values.shape[1])
 
@@ -162,23 +174,39 @@ class Trial:
             return layers
         return [""] if "" in layers else layers[-1:]
 
-    def size(self, key: Hashable) -> int:
+    def size(self, key: tuple) -> int:
         """Number of images of an arm."""
         return self._sizes[key]
 
     def view(self, *, without: int | None = None, intervals: str | None = None) -> View:
-        """Resampled means of all staged arms, with a seed left out, or with other `intervals` than the settings'."""
-        for images, arms in self._staged.items():
-            self._bootstrap.add(images, arms)
+        """Resampled means of all staged arms, with a seed left out, or with other `intervals` than the settings'.
+
+        Raises:
+            GeedError: the runs of a comparison have no seed in common.
+        """
+        drawn_together: dict[tuple, dict[tuple, np.ndarray]] = {}
+        for key, arm in self._staged.items():
+            if not (seeds := self._seeds[key[0]]):
+                raise GeedError(f"claims.{self.claim}.comparisons.{key[0]}: expected runs with seeds in common, found none")
+            values = arm.values[[arm.seeds.index(seed) for seed in seeds]]
+            drawn_together.setdefault((arm.images, seeds), {})[key] = values
+        for (images, seeds), arms in drawn_together.items():
+            self._bootstrap.add(images, arms, seeds)
         self._staged = {}
-        seeds = tuple(seed for index, seed in enumerate(self.evidence.seeds) if index != without)
-        student = (intervals or self.settings["intervals"]) == "student" and len(seeds) > 1
+        student = (intervals or self.settings["intervals"]) == "student" and self.n_seeds > 1
         means = self._bootstrap.means(without=without, small_sample=self.settings["confidence"] if student else None)
-        return View(means, self.settings, seeds)
+        return View(means, self.settings, without)
+
+    @property
+    def n_seeds(self) -> int:
+        """Training seeds that the arms of every comparison have in common, in the one with the fewest."""
+        return min(len(seeds) for seeds in self._seeds.values())
 
     def row(self, part: str, value: Interval | float, **cells: Any) -> None:
         """Add a row to the parts, with the number of seeds."""
-        self.parts.add(part, value, **({"n_seeds": len(self.evidence.seeds), "n_images": self.n_images} | cells))
+        seeds = self._seeds.get(cells.get("comparison", ""))
+        n_seeds = self.n_seeds if seeds is None else len(seeds)
+        self.parts.add(part, value, **({"n_seeds": n_seeds, "n_images": self.n_images} | cells))
 
     def arm_rows(self, view: View) -> None:
         """Add the rows of all arms that `stage` named: part "deviation" or "accuracy"."""
@@ -217,7 +245,7 @@ class Trial:
         """
         view = self.view()
         decision = decide(view)
-        enough = len(view.seeds) > 1
+        enough = self.n_seeds > 1
         notes = (
             decision.notes if enough else [*decision.notes, "One training seed cannot show how seeds vary: no verdict is given."]
         )
@@ -230,7 +258,7 @@ class Trial:
             "confidence": self.settings["confidence"],
             "intervals": self.settings["intervals"],
             "estimate_name": estimate_name,
-            "n_seeds": len(view.seeds),
+            "n_seeds": self.n_seeds,
             "n_images": self.n_images,
             "test": test,
             "thresholds": {key: self.settings[key] for key in thresholds},
@@ -251,9 +279,9 @@ class Trial:
         full = self.view()
 
         def shifted(**changes: Any) -> str:
-            return decide(View(full.means, {**self.settings, **changes}, full.seeds)).verdict
+            return decide(View(full.means, {**self.settings, **changes})).verdict
 
-        seeds = self.evidence.seeds
+        seeds = sorted(set().union(*self._seeds.values()))
         near = [
             (key, self.settings[key] * factor)
             for key in thresholds
@@ -263,9 +291,7 @@ class Trial:
         return {
             "threshold": {f"{key} = {value:.3g}": shifted(**{key: value}) for key, value in near},
             "confidence": {f"{confidence:g}": shifted(confidence=confidence) for confidence in (0.9, 0.99)},
-            "without_seed": {str(seed): decide(self.view(without=index)).verdict for index, seed in enumerate(seeds)}
-            if len(seeds) > 2
-            else {},
+            "without_seed": {str(seed): decide(self.view(without=seed)).verdict for seed in seeds} if self.n_seeds > 2 else {},
             "intervals": {kind: decide(self.view(intervals=kind)).verdict for kind in ("percentile", "student")},
         }
 

@@ -119,9 +119,9 @@ def against_config(study: Study, scope: Sequence[Record]) -> Check:
             recorded=f"{recorded} {place}",
             found=f"{here} in {config}",
         )
-    lists = [record.content["params"]["seeds"] for record in scope if "seeds" in record.content["params"]]
-    if others := {str(seeds) for seeds in lists if seeds != list(plan.seeds)}:
-        check.notes.append(f"decided from the seeds {', '.join(sorted(others))}, where {config} has {list(plan.seeds)}")
+    decided = {run: seeds for record in scope for run, seeds in _seeds(record, plan).items()}
+    others = sorted({(str(seeds), str(plan.run_seeds[run])) for run, seeds in decided.items() if seeds != plan.run_seeds[run]})
+    check.notes += [f"decided from the seeds {found}, where {config} has {wanted}" for found, wanted in others]
     return check
 
 
@@ -158,6 +158,13 @@ def _wanted(record: Record, plan: Plan) -> dict[str, Any]:
     wanted["corruptions"] = plan.corruptions
     # As JSON has it: tuples are lists there, and keys are text.
     return json.loads(canonical_json({key: value for key, value in wanted.items() if key in params}))
+
+
+def _seeds(record: Record, plan: Plan) -> dict[str, list[int]]:
+    """The seeds that a claim was decided from, by run; older records have one list for all."""
+    seeds = record.content["params"].get("seeds", {})
+    runs = [run for run in plan.claim_runs.get(record.wildcards.get("claim", ""), ()) if run in plan.run_seeds]
+    return {run: seeds[run] if isinstance(seeds, dict) else seeds for run in runs if not isinstance(seeds, dict) or run in seeds}
 
 
 def surroundings(study: Study, scope: Sequence[Record]) -> list[str]:

@@ -5,9 +5,10 @@ images within them. Every seed of a run sees the same test images, so seeds and 
 serves all seeds of a resample (the "pigeonhole" bootstrap, Owen 2007, doi:10.1214/07-AOAS122); drawing images anew for each seed
 would count N images seen by S seeds as N * S independent ones, and give intervals that are too short.
 
-Draws are made from named streams, so arms that are added apart are still paired: by seed always, by image where they name the
-same set of images. Statistics are functions of arm means, each an array (1 + B,) that holds the estimate first and then the
-B resampled values; a ratio or difference of such arrays is again one, so each statistic is written once.
+Draws are made from named streams, so arms that are added apart are still paired: by seed where they have the same seeds, by
+image where they name the same set of images. Statistics are functions of arm means, each an array (1 + B,) that holds the
+estimate first and then the B resampled values; a ratio or difference of such arrays is again one, so each statistic is written
+once.
 
 Intervals are percentile intervals: they need no standard error, respect ratios, and never leave the range of the data. BCa is not
 used, because its acceleration would be estimated from a jackknife over three to five seeds.
@@ -41,38 +42,41 @@ class Interval:
 class Bootstrap:
     """Resampled means of many arms under the same draws.
 
-    >>> arms = Bootstrap("example", seeds=3, resamples=2000)
+    >>> arms = Bootstrap("example", resamples=2000)
     >>> arms.add("digits", {"a": np.full((3, 10), 2.0), "b": np.full((3, 10), 1.0)})
     >>> means = arms.means()
     >>> interval(means["a"] / means["b"], 0.95).estimate
     2.0
     """
 
-    def __init__(self, *names: object, seeds: int, resamples: int) -> None:
-        """Name the streams and fix the number of seeds of every arm.
+    def __init__(self, *names: object, resamples: int) -> None:
+        """Name the streams.
 
         Args:
             names: words that name the random streams, such as study and claim.
-            seeds: S, number of training seeds, at least 1.
             resamples: B, number of resamples.
         """
-        self.names, self.seeds, self.resamples = names, seeds, resamples
+        self.names, self.resamples = names, resamples
+        self._seeds: dict[Hashable, tuple[int, ...]] = {}
         self._observed: dict[Hashable, Array] = {}  # (S,) mean over images
         self._resampled: dict[Hashable, Array] = {}  # (B, S) mean over resampled images
 
-    def add(self, images: str, arms: Mapping[Hashable, Array]) -> None:
-        """Add arms that were measured on the same images in the same order.
+    def add(self, images: str, arms: Mapping[Hashable, Array], seeds: Sequence[int] | None = None) -> None:
+        """Add arms that were measured on the same images in the same order, with the same seeds.
 
         Args:
             images: name of the set of images; arms on one set, also from different calls, get the same draws of images.
             arms: key -> values (S, N), finite.
+            seeds: the S training seeds; arms of other seeds are drawn apart. None: 0, 1, ….
 
         Raises:
             GeedError: an arm has another number of seeds or images than the others, no images, or a value that is not finite.
         """
         if not arms:
             return
-        shape = (self.seeds, next(iter(arms.values())).shape[-1])
+        first = next(iter(arms.values()))
+        seeds = tuple(range(len(first)) if seeds is None else seeds)
+        shape = (len(seeds), first.shape[-1])
         for key, values in arms.items():
             if values.shape != shape or not values.size:
                 raise GeedError(
@@ -83,31 +87,34 @@ class Bootstrap:
         stacked = np.stack([np.asarray(values, dtype=np.float64) for values in arms.values()])
         resampled = _resample_images(stacked.reshape(-1, shape[1]), self.resamples, (*self.names, "images", images))
         for index, key in enumerate(arms):
+            self._seeds[key] = seeds
             self._observed[key] = stacked[index].mean(axis=1)
-            self._resampled[key] = resampled[:, index * self.seeds : (index + 1) * self.seeds]
+            self._resampled[key] = resampled[:, index * len(seeds) : (index + 1) * len(seeds)]
 
     def means(self, *, without: int | None = None, small_sample: float | None = None) -> dict[Hashable, Array]:
         """Means over seeds and images of every arm: the estimate, then one value per resample, (1 + B,).
 
         Args:
-            without: index of a seed to leave out, for sensitivity; needs at least two seeds.
+            without: a seed to leave out, for sensitivity; every arm that has it needs another one.
             small_sample: None, or a confidence for which the seed part of each resample is expanded about the mean over seeds by
                 ``sqrt(S / (S - 1)) * t / z``: what makes an interval from few seeds as wide as Student's (after Hesterberg 2015,
                 doi:10.1080/00031305.2015.1089789, section 5). Needs at least two seeds.
         """
-        kept = [seed for seed in range(self.seeds) if seed != without]
-        weights = self._seed_weights(len(kept))
-        if small_sample is not None:
-            weights = 1 / len(kept) + expansion(len(kept), small_sample) * (weights - 1 / len(kept))
-        return {
-            key: np.concatenate([[observed[kept].mean()], np.einsum("bs,bs->b", weights, self._resampled[key][:, kept])])
-            for key, observed in self._observed.items()
-        }
+        weights: dict[int, Array] = {}
+        means = {}
+        for key, observed in self._observed.items():
+            kept = [index for index, seed in enumerate(self._seeds[key]) if seed != without]
+            if (count := len(kept)) not in weights:
+                weights[count] = self._seed_weights(count, small_sample)
+            drawn = np.einsum("bs,bs->b", weights[count], self._resampled[key][:, kept])
+            means[key] = np.concatenate([[observed[kept].mean()], drawn])
+        return means
 
-    def _seed_weights(self, seeds: int) -> Array:
-        """How often each seed was drawn in each resample, as a share, (B, S)."""
+    def _seed_weights(self, seeds: int, small_sample: float | None) -> Array:
+        """The share of each seed in each resample, (B, S); with a small sample, expanded about 1 / S."""
         stream = rng(*self.names, "seeds", seeds)
-        return stream.multinomial(seeds, [1 / seeds] * seeds, size=self.resamples) / seeds
+        weights = stream.multinomial(seeds, [1 / seeds] * seeds, size=self.resamples) / seeds
+        return weights if small_sample is None else 1 / seeds + expansion(seeds, small_sample) * (weights - 1 / seeds)
 
 
 def expansion(seeds: int, confidence: float) -> float:

@@ -22,12 +22,13 @@ class Plan:
 
     Attributes:
         study: name of the study.
-        seeds: training seeds; every run has one model per seed.
+        seeds: training seeds of the runs that have none of their own.
         device: "auto", "cpu" or "cuda".
         mirror: folder or URL of the data mirror, or None.
         sets: data sets by name.
         corruptions: `names` and `severities`.
         runs: runs by name, each whole: architecture and training settings are written out.
+        run_seeds: training seeds of each run; it has one model per seed.
         evaluations: evaluations by name.
         claims: settings of each claim, by ID.
         overview: settings of the overview figure, or None.
@@ -43,6 +44,7 @@ class Plan:
     sets: dict[str, dict[str, Any]]
     corruptions: dict[str, Any]
     runs: dict[str, dict[str, Any]]
+    run_seeds: dict[str, list[int]]
     evaluations: dict[str, dict[str, Any]]
     claims: dict[str, dict[str, Any]]
     overview: dict[str, Any] | None
@@ -127,7 +129,7 @@ def load(files: Sequence[str | Path], schemas: str | Path, overrides: Mapping[st
     runs = {
         name: {
             "name": name,
-            **run,
+            **{key: value for key, value in run.items() if key != "seeds"},  # a network does not depend on what others there are
             "architecture": _architecture(config, run["architecture"]),
             "initialisation": _initialisation(config, run),
             "training": config["training"] | run["training"],
@@ -146,6 +148,7 @@ def load(files: Sequence[str | Path], schemas: str | Path, overrides: Mapping[st
         sets=config["data"]["sets"],
         corruptions=config["corruptions"],
         runs=runs,
+        run_seeds={name: list(run["seeds"] or config["seeds"]) for name, run in config["runs"].items()},
         evaluations=config["evaluations"],
         claims=config["claims"],
         overview=config.get("overview"),
@@ -332,6 +335,9 @@ def _check_initialisation(config: Mapping[str, Any], name: str, fail: Callable[[
                 f"expected a run of the architecture {runs[name]['architecture']}, "
                 f"found {source} of {runs[source]['architecture']}",
             )
+        seeds, known = (runs[run]["seeds"] or config["seeds"] for run in (seen[-1], source))
+        if lacking := [seed for seed in seeds if seed not in known]:
+            fail(path, f"expected a run that is trained with seed {lacking[0]} too, found {source} with {known}")
         seen.append(source)
 
 
@@ -434,4 +440,6 @@ def _check_readings(config: Mapping[str, Any], fail: Callable[[str, str], None])
                 data = data or found
                 if found != data:
                     fail(f"{path}.arms.{arm}", f"expected runs of one data set, {data}, found {run} of {found}")
+                if own := config["runs"][run]["seeds"]:
+                    fail(f"{path}.arms.{arm}", f"expected runs with the study's seeds, found {run} with {own}")
                 _check_fit(config, found, half["group"], f"{path}.group", fail)

@@ -40,7 +40,7 @@ class Zoo:
                     for metric, distance in metrics:
                         values = self.trial.evidence.array(run, metric, distance, group=f"lie:{transform}", **where)
                         key = (name, run, transform, metric, distance)
-                        self.trial.put(key, values, self.trial.evidence.images(run, where["evaluation"]))
+                        self.trial.put(key, values, run, where["evaluation"])
 
     def parameters(self, name: str, run: str) -> float:
         """Number of trainable parameters of a network."""

@@ -1,6 +1,6 @@
 """K2: learned invariance generalises mildly to corruptions (a); on far images, apparent invariance can be insensitivity (b)."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -162,7 +162,7 @@ def _stage(trial: Trial, name: str, entry: Mapping[str, Any]) -> list[tuple[str,
     return conditions
 
 
-def _over_corruptions(means: Mapping[Hashable, Array]) -> Statistics:
+def _over_corruptions(means: Mapping[tuple, Array]) -> Statistics:
     """Arm means on corrupted images, averaged over corruptions at each severity and over all of them (severity None)."""
     found: dict[tuple, list[Array]] = {}
     for (name, role, part, domain, _, severity), draws in means.items():

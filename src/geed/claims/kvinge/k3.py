@@ -35,18 +35,18 @@ def K3(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
     }
     drawn: dict[tuple, dict[str, Array]] = {}
 
-    def correlations(name: str, metric: str, seeds: tuple[int, ...]) -> dict[str, Array]:
-        """Resampled rank correlations over the networks of the given seeds; thresholds do not change them, so they are kept."""
-        if (name, metric, seeds) not in drawn:
-            chosen = [point for point in points[name, metric] if point["seed"] in seeds]
-            drawn[name, metric, seeds] = bootstrap_correlation(
+    def correlations(name: str, metric: str, without: int | None) -> dict[str, Array]:
+        """Resampled rank correlations over the networks, without those of a seed; no threshold changes them, so they are kept."""
+        if (name, metric, without) not in drawn:
+            chosen = [point for point in points[name, metric] if point["seed"] != without]
+            drawn[name, metric, without] = bootstrap_correlation(
                 [point["accuracy"] for point in chosen],
                 [oriented(metric, point["deviation"]) for point in chosen],
                 [f"{point['run']}/{point['seed']}" for point in chosen],
                 (study, "K3", "networks", name),
                 settings["resamples"],
             )
-        return drawn[name, metric, seeds]
+        return drawn[name, metric, without]
 
     def tests(view: View) -> dict[tuple, float]:
         """Holm-corrected p-values of the differences that decide."""
@@ -57,7 +57,7 @@ def K3(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
         p, differences = tests(view), view.differences("untrained", minus=_ROLES[1:])
         signs = {key: sign(differences[key][0], p[key], view.level) for key in p}
         states = {role: any_of(*(-value for key, value in signs.items() if key[1] == role)) for role in ("learned", "hard_coded")}
-        rho = {at: correlations(*at, view.seeds)["spearman"] for at in points if at[1] in deciding}
+        rho = {at: correlations(*at, view.without)["spearman"] for at in points if at[1] in deciding}
         intervals = {at: view.interval(draws) for at, draws in rho.items()}
         reaches = [_reaches(interval, view.settings["min_correlation"]) for interval in intervals.values()]
         parts = {part: verdict(state) for part, state in (states | {"correlation": any_of(*reaches)}).items()}
@@ -81,7 +81,7 @@ def K3(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
             numbers = {key: point[key] for key in ("seed", "epoch", "accuracy", "n_images")}
             role = role_of.get(point["run"], "trained")
             trial.row("point", point["deviation"], arm=point["run"], role=role, n_seeds=1, **cells, **numbers)
-        for statistic, draws in correlations(name, metric, view.seeds).items():
+        for statistic, draws in correlations(name, metric, None).items():
             trial.row(statistic, view.interval(draws), **cells)
     return trial.outcome(
         decide,
