@@ -102,3 +102,17 @@ def test_no_ratio_is_given_where_augmentation_has_no_clean_advantage(world):
 def test_ratios_need_a_deviation_that_can_be_zero(world, metric):
     with pytest.raises(GeedError, match=r"claims\.K2\.metric: expected a deviation that is 0"):
         world.decide("K2", comparisons={"rotation": COMPARISON}, metric=metric)
+
+
+def test_a_near_domain_is_shown_and_has_no_say(world):
+    fill(world, falling)
+    for run, deviation in (("plain", 0.9), ("augmented", 0.4), ("untrained", 0.3)):
+        where = {"evaluation": "letters", "data": "letters"}
+        world.add(run, "output_eed/kl", deviation, sd=0.01, **where)
+        world.add(run, "output_dispersion/kl", 1.2, sd=0.01, **where)
+    with_near, parts = world.decide("K2", comparisons={"rotation": COMPARISON | {"near": ["letters"]}})
+    without = world.decide("K2", comparisons={"rotation": COMPARISON}).result
+    assert with_near["verdict"] == without["verdict"] and with_near["part_verdicts"] == without["part_verdicts"]
+    ratios = parts[parts["part"] == "deviation_ratio"].set_index(["comparison", "domain"])["estimate"]
+    assert ratios["rotation", "letters"] == pytest.approx(4, abs=0.2)
+    assert ratios["all"].item() == ratios["rotation", "photographs"]

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from synthetic import C4
 
+from geed.errors import GeedError
+
 METRICS = ["latent_eed/cosine", "latent_eed/l2", "output_eed/kl"]
 COMPARISON = {"group": C4, "pretrained": "pretrained", "random": "random"}
 
@@ -69,3 +71,19 @@ def test_parts_hold_raw_and_standardised_differences_with_corrected_p(world):
     assert raw["p_holm"].min() == pytest.approx(3 * 2 / 2001)
     assert result["floor"] == {"latent_eed/cosine": -1.0, "latent_eed/l2": 0.0, "output_eed/kl": 0.0}
     assert parts[parts["part"] == "disagreement"]["estimate"].item() == result["estimate"]
+
+
+def test_a_comparison_that_is_only_shown_has_no_say(world):
+    fill(world, (2, 2, 3))
+    fill(world, (2, -2, 2), names=("p2", "r2"))
+    shown = COMPARISON | {"pretrained": "p2", "random": "r2", "decides": False}
+    result, parts = decide(world, rotation=COMPARISON, imagenet=shown)
+    assert result["verdict"] == "partly"
+    assert result["part_verdicts"] == {"rotation": "partly", "imagenet": "reproduced"}
+    alone = decide(world, rotation=COMPARISON)
+    assert result["estimate"] == alone.result["estimate"]
+    p_holm = [rows[rows["comparison"] == "rotation"]["p_holm"].dropna().tolist() for rows in (parts, alone.parts)]
+    assert p_holm[0] == p_holm[1]
+    assert any("imagenet (shown, without a say" in note for note in result["notes"])
+    with pytest.raises(GeedError, match="expected at least one that decides"):
+        decide(world, imagenet=shown)

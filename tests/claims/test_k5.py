@@ -70,3 +70,18 @@ def test_features_of_another_layer_are_refused(world):
             row["layer"] = "projector"
     with pytest.raises(GeedError, match="other: expected features at layer features, as of plain, found projector of vicreg"):
         decide(world)
+
+
+def test_the_verdict_by_every_other_metric_stands_beside(world):
+    fill(world, 0.2, -0.1, -0.1)
+    for row in world.rows:  # by the shown metric, vicreg is more invariant than the supervised network too
+        if row["run"] == "vicreg" and row["distance"] == "l2":
+            row["values"] = row["values"] - 0.3
+    result = decide(world).result
+    assert result["verdict"] == "reproduced" and result["sensitivity"]["metric"] == {"latent_eed/l2": "partly"}
+
+
+def test_a_threshold_of_zero_is_shifted_too(world):
+    fill(world, 0.15, -0.3, -0.3)
+    shifted = decide(world, neighbours=[0.9, 1.2]).result["sensitivity"]["threshold"]
+    assert shifted == {"min_difference = -0.1": "reproduced", "min_difference = 0.2": "contradicted"}

@@ -58,7 +58,7 @@ def test_loss_falls_and_the_shapes_are_learned(architecture, train, validation):
     assert history.validation_accuracy.iloc[-1] == after > max(before, 0.9)
 
 
-@pytest.mark.parametrize("objective", ["supervised", "contrastive", "vicreg"])
+@pytest.mark.parametrize("objective", ["supervised", "contrastive", "vicreg", "rotation_prediction"])
 def test_same_names_same_bytes_other_names_other_bytes(objective, train):
     models = [network() for _ in range(3)]
     histories = []
@@ -73,7 +73,7 @@ REMUL = {"kind": "remul", "group": "rotations:4", "weight": 1.0, "adaptive": Tru
 RESUMED = [
     (architecture, objective) for architecture in (PLAIN, STEERABLE) for objective in ("supervised", "contrastive", "vicreg")
 ]
-RESUMED += [(PLAIN, REMUL)]
+RESUMED += [(PLAIN, REMUL), (PLAIN, "rotation_prediction")]
 RESUMED += [({"kind": "augerino", "network": PLAIN}, {"kind": "augerino", "weight": 0.1})]
 
 

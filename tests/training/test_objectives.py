@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from geed import seeds
 from geed.errors import GeedError
 from geed.models.build import build
 from geed.training import objectives
@@ -79,19 +80,35 @@ def test_vicreg_is_zero_for_equal_views_with_large_uncorrelated_dimensions():
     assert vicreg(z, -z).item() > 1
 
 
-@pytest.mark.parametrize("kind", ["contrastive", "vicreg"])
+@pytest.mark.parametrize("kind", ["contrastive", "vicreg", "rotation_prediction"])
 def test_self_supervised_objectives_ignore_labels_and_train_all_but_the_head(kind):
     model = build(SPEC, "test")
     objective = objectives.make(kind, model, "test")
-    views = torch.rand(16, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+    views = torch.rand(8 * objective.views, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+    objective.begin("test", 1)
     loss, logits = objective(model, views, torch.zeros(8, dtype=torch.int64))
     loss.backward()
     assert logits is None
     assert not objective.supervised
     assert all((parameter.grad is None) == name.startswith("head.") for name, parameter in model.named_parameters())
     assert all(parameter.grad is not None for parameter in objective.parameters())
+    objective.begin("test", 1)
     again, _ = objective(model, views, torch.ones(8, dtype=torch.int64))
     assert torch.equal(loss, again)
+
+
+def test_rotation_prediction_is_cross_entropy_of_the_quarter_turn_of_each_image():
+    model = build(SPEC, "test").eval()
+    objective = objectives.make("rotation_prediction", model, "test")
+    images = torch.rand(6, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+    objective.begin("test", 1)
+    loss, _ = objective(model, images, torch.zeros(6, dtype=torch.int64))
+    turns = torch.randint(4, (6,), generator=seeds.generator("test", 1, "turns")).tolist()
+    assert len(set(turns)) > 1
+    turned = torch.stack([image.rot90(turn, (1, 2)) for image, turn in zip(images, turns, strict=True)])
+    answers = objective.classifier(model.features(turned)).log_softmax(1)
+    by_hand = -sum(answers[row, turn] for row, turn in enumerate(turns)) / 6
+    assert loss.item() == pytest.approx(by_hand.item(), rel=1e-5)
 
 
 def test_supervised_is_cross_entropy():

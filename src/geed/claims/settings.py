@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _METRICS = ("layer_metric", "field_metric", "output_metric", "metric", "dispersion_metric", "metrics", "shown_metrics")
-_EVALUATIONS = ("evaluation", "corrupted", "far", "saliency", "shift", "spectrum")
+_EVALUATIONS = ("evaluation", "corrupted", "near", "far", "saliency", "shift", "spectrum")
 
 
 def metrics(settings: Mapping[str, Any]) -> set[str] | None:

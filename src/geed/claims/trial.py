@@ -232,6 +232,7 @@ class Trial:
         thresholds: tuple[str, ...],
         floor: Mapping[str, float],
         null: Mapping[str, float],
+        alternatives: Mapping[str, Iterable[Any]] | None = None,
     ) -> Outcome:
         """Decide, decide again under other thresholds, confidences, seeds and intervals, and write the result down.
 
@@ -242,6 +243,7 @@ class Trial:
             thresholds: keys of the settings that are shifted for sensitivity.
             floor: metric -> what networks that are equivariant by construction score.
             null: metric -> what untrained networks score.
+            alternatives: keys of the settings -> other values under which the verdict is computed too.
         """
         view = self.view()
         decision = decide(view)
@@ -267,15 +269,17 @@ class Trial:
             "verdict": decision.verdict if enough else INCONCLUSIVE,
             "part_verdicts": decision.parts,
             "notes": notes,
-            "sensitivity": self._sensitivity(decide, thresholds) if enough else {},
+            "sensitivity": self._sensitivity(decide, thresholds, alternatives or {}) if enough else {},
             "accuracies": {run: round(value, 6) for run, value in sorted(self.accuracies.items())},
             "evidence": [{"path": path.as_posix(), "sha256": sha256(path)} for path in self.evidence.sources],
             "scale": self.study,
         }
         return Outcome(result, self.parts.frame())
 
-    def _sensitivity(self, decide: Callable[[View], Decision], thresholds: tuple[str, ...]) -> dict[str, Any]:
-        """The verdict under shifted thresholds, other confidences, with each seed left out, and from either kind of interval."""
+    def _sensitivity(
+        self, decide: Callable[[View], Decision], thresholds: tuple[str, ...], alternatives: Mapping[str, Iterable[Any]]
+    ) -> dict[str, Any]:
+        """The verdict under other settings, thresholds, confidences, without each seed, and from either kind of interval."""
         full = self.view()
 
         def shifted(**changes: Any) -> str:
@@ -283,12 +287,13 @@ class Trial:
 
         seeds = sorted(set().union(*self._seeds.values()))
         near = [
-            (key, self.settings[key] * factor)
+            (key, self.settings[key] * factor if self.settings[key] else factor - 1)
             for key in thresholds
-            if self.settings[key]
             for factor in self.settings["neighbours"]
         ]
+        others = {key: {str(value): shifted(**{key: value}) for value in values} for key, values in alternatives.items()}
         return {
+            **others,
             "threshold": {f"{key} = {value:.3g}": shifted(**{key: value}) for key, value in near},
             "confidence": {f"{confidence:g}": shifted(confidence=confidence) for confidence in (0.9, 0.99)},
             "without_seed": {str(seed): decide(self.view(without=seed)).verdict for seed in seeds} if self.n_seeds > 2 else {},

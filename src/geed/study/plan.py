@@ -13,7 +13,7 @@ from geed.metrics.registry import check as check_metric
 from geed.metrics.registry import parse as parse_metric
 from geed.models import published
 from geed.study import config as study_config
-from geed.training.names import AUGMENTATIONS, OBJECTIVES, OPTIONS, SELF_SUPERVISED
+from geed.training.names import AUGMENTATIONS, OBJECTIVES, OPTIONS, SELF_SUPERVISED, TWO_VIEWS
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ def _check_runs(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> 
         for augmentation in run["augmentation"]:
             if augmentation not in AUGMENTATIONS:
                 _check_fit(config, run["data"], augmentation, f"{path}.augmentation", fail)
-        if run["objective"] in SELF_SUPERVISED and not run["augmentation"]:
+        if run["objective"] in TWO_VIEWS and not run["augmentation"]:
             fail(
                 f"{path}.augmentation",
                 f"expected an augmentation, because the {run['objective']} objective compares two views, found none",

@@ -54,13 +54,18 @@ def group_action(group: "groups.Group") -> Augmentation:
 
     def act(images: Tensor, generator: Generator) -> Tensor:
         elements = group.averaged[0] + torch.randint(len(group.averaged), (len(images),), generator=generator)
-        moved = torch.empty_like(images)
-        for k in elements.unique().tolist():
-            rows = (elements == k).nonzero().squeeze(1).to(images.device)
-            moved[rows] = group.act(k, images[rows])
-        return moved
+        return act_each(group, elements, images)
 
     return act
+
+
+def act_each(group: "groups.Group", elements: Tensor, images: Tensor) -> Tensor:
+    """Images (N, C, H, W), each moved by the element (N,) of a finite group that stands beside it."""
+    result = torch.empty_like(images)
+    for k in elements.unique().tolist():
+        rows = (elements == k).nonzero().squeeze(1).to(images.device)
+        result[rows] = group.act(k, images[rows])
+    return result
 
 
 def crop(images: Tensor, generator: Generator) -> Tensor:

@@ -4,7 +4,7 @@
 AUGMENTATIONS = ("crop", "noise", "intensity", "erase")
 
 # "none" leaves the network untrained
-OBJECTIVES = ("supervised", "contrastive", "vicreg", "none")
+OBJECTIVES = ("supervised", "contrastive", "vicreg", "rotation_prediction", "none")
 
 # objectives that are a mapping in the config, with the options that each needs
 OPTIONS = {
@@ -14,4 +14,5 @@ OPTIONS = {
 }
 
 # objectives that see no labels; a linear probe on frozen features then fits the network's head
-SELF_SUPERVISED = ("contrastive", "vicreg")
+TWO_VIEWS = ("contrastive", "vicreg")
+SELF_SUPERVISED = (*TWO_VIEWS, "rotation_prediction")

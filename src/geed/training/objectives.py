@@ -3,7 +3,7 @@
 Sources: NT-Xent, Chen et al. 2020 (SimCLR, arXiv 2002.05709, Eq 1); VICReg, Bardes et al. 2022 (arXiv 2105.04906, Eqs 1-6);
 the invariance regulariser, Moskalev et al. 2023 ("On genuine invariance learning without weight-tying", PMLR 221); REMUL, Elhag
 et al. 2024 (arXiv 2410.17878), its adaptive form by GradNorm, Chen et al. 2018 (arXiv 1711.02257); Augerino, Benton et al. 2020
-(arXiv 2010.11882).
+(arXiv 2010.11882); prediction of rotations, Gidaris et al. 2018 (arXiv 1803.07728).
 """
 
 import inspect
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from geed import groups, seeds
 from geed.errors import GeedError, nearest
 from geed.models.build import Network
+from geed.training.augmentation import act_each
 from geed.training.names import OBJECTIVES, OPTIONS, SELF_SUPERVISED
 
 
@@ -205,6 +206,28 @@ class VICReg(Objective):
         return vicreg(first, second, *self.weights), None
 
 
+class RotationPrediction(Objective):
+    """Which quarter turn an image was given, told from its features (Gidaris et al. 2018).
+
+    Every image is given one, drawn anew for every step, where the paper shows all four turns of it at once.
+    """
+
+    def __init__(self, features: int):
+        super().__init__(features)
+        self.turns = groups.rotations(4)
+        self.classifier = nn.Linear(features, self.turns.order)
+
+    def begin(self, *names: object) -> None:
+        """See `Objective`."""
+        self._stream = seeds.generator(*names, "turns")
+
+    def forward(self, model: Network, views: Tensor, labels: Tensor) -> tuple[Tensor, None]:
+        """See `Objective`; labels are not read."""
+        turns = torch.randint(self.turns.order, (len(views),), generator=self._stream)
+        answers = self.classifier(model.features(act_each(self.turns, turns, views)))
+        return F.cross_entropy(answers, turns.to(answers.device)), None
+
+
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     """Normalised temperature-scaled cross-entropy: each view must find its partner among the other 2N - 1 (SimCLR, Eq 1).
 
@@ -251,6 +274,7 @@ _KINDS: dict[str, Any] = {
     "supervised": Supervised,
     "contrastive": Contrastive,
     "vicreg": VICReg,
+    "rotation_prediction": RotationPrediction,
     "invariance": Invariance,
     "remul": Remul,
     "augerino": Augerino,

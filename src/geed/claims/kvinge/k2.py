@@ -23,7 +23,8 @@ def K2(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
     """(a) 0 < r < 1, falling with severity; (b) far-OOD deviation that does not rise goes with dispersion that falls.
 
     r: (plain - augmented) on corrupted images, mean over corruptions and severities, divided by the same on clean images.
-    (b) compares the augmented network's deviation, and the dispersion of its outputs over images, far against in-domain.
+    (b) compares the augmented network's deviation, and the dispersion of its outputs over images, far against in-domain. Near
+    domains are shown beside the far ones, without a say.
     """
     trial = Trial("K2", settings, evidence, study)
     comparisons = settings["comparisons"]
@@ -33,6 +34,7 @@ def K2(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
         )
     conditions = {name: _stage(trial, name, entry) for name, entry in comparisons.items()}
     far = [(name, domain) for name, entry in comparisons.items() for domain in entry["far"]]
+    near = [(name, domain) for name, entry in comparisons.items() for domain in entry["near"]]
 
     def statistics(view: View) -> Statistics:
         """(part, comparison, domain, corruption, severity) -> draws; None as severity is the mean over severities."""
@@ -52,7 +54,7 @@ def K2(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
                 found["ratio", name, "corrupted", "all", severity] = mean(r[at] for at in known if at[1] == severity)
             found["ratio", name, "corrupted", "all", None] = mean(r.values())
             found["trend", name, "corrupted", "all", None] = _slope(r)
-        for name, domain in far:
+        for name, domain in [*near, *far]:
             for part in ("deviation", "dispersion"):
                 there, here = (view.means[name, "augmented", part, place, "none", 0] for place in (domain, "clean"))
                 found[f"{part}_ratio", name, domain, "none", None] = view.ratio(there, here, 0.0)
@@ -131,7 +133,7 @@ def K2(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
 
 
 def _evaluation(entry: Mapping[str, Any], domain: str) -> str:
-    """The name of the evaluation of a domain: "clean", "corrupted", or a far one, which goes by its name."""
+    """The name of the evaluation of a domain: "clean", "corrupted", or another one, which goes by its name."""
     return {"clean": entry.get("evaluation"), "corrupted": entry.get("corrupted")}.get(domain) or domain
 
 
@@ -143,7 +145,7 @@ def _stage(trial: Trial, name: str, entry: Mapping[str, Any]) -> list[tuple[str,
     for role in ("plain", "augmented", "equivariant", "untrained"):
         if (run := entry.get(role)) is None:
             continue
-        for domain in ("clean", "corrupted", *entry["far"]):
+        for domain in ("clean", "corrupted", *entry["near"], *entry["far"]):
             where = {"group": entry["group"], "evaluation": _evaluation(entry, domain)}
             wanted = {"deviation": settings["metric"]}
             if domain != "corrupted":

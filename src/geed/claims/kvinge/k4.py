@@ -8,6 +8,7 @@ import numpy as np
 from geed.claims.evidence import Evidence
 from geed.claims.trial import Decision, Outcome, Statistics, Trial, View, corrected, exact
 from geed.claims.verdicts import FAILS, HOLDS, OPEN, disjunction, sign, verdict
+from geed.errors import GeedError
 from geed.stats.bootstrap import Array
 from geed.stats.equivalence import equivalent
 
@@ -26,6 +27,8 @@ def K4(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
     trial = Trial("K4", settings, evidence, study)
     comparisons, metrics = settings["comparisons"], settings["metrics"]
     arms = trial.stage(metrics, "pretrained", "random", "equivariant", "untrained")
+    if not (deciding := [name for name, entry in comparisons.items() if entry["decides"]]):
+        raise GeedError("claims.K4.comparisons: expected at least one that decides, found none")
     scales = {
         (name, metric): float(
             np.sqrt(np.mean([arms[name, role, entry[role], metric].var() for role in ("pretrained", "random")]))
@@ -49,9 +52,14 @@ def K4(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
             return None
         return np.minimum(max(known, key=lambda draws: draws[0]), -min(known, key=lambda draws: draws[0]))
 
+    def tests(view: View) -> dict[tuple, float]:
+        """Holm-corrected p-values, one family of the comparisons that decide and one of those that are shown."""
+        found = differences(view)
+        families = [{key: draws for key, draws in found.items() if (key[0] in deciding) is own} for own in (True, False)]
+        return corrected(view, families[0]) | corrected(view, families[1])
+
     def decide(view: View) -> Decision:
-        found, scaled = differences(view), standardised(view)
-        p = corrected(view, found)
+        found, scaled, p = differences(view), standardised(view), tests(view)
         parts, notes = {}, []
         for name in comparisons:
             signs = {metric: sign(found[name, metric][0], p[name, metric], view.level) for metric in metrics}
@@ -63,13 +71,15 @@ def K4(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
             rule = FAILS if all(same) else HOLDS if {1, -1} <= set(signs.values()) else OPEN
             parts[name] = verdict(rule, [HOLDS if any(signs.values()) else OPEN])
             less, more = (", ".join(metric for metric in metrics if signs[metric] == way) or "none" for way in (1, -1))
-            notes.append(f"{name}: pretrained is less invariant by: {less}; more invariant by: {more}.")
-        strengths = [draws for name in comparisons if (draws := disagreement(view, name)) is not None]
-        return Decision(disjunction(parts.values()), max(strengths, key=lambda draws: draws[0], default=None), parts, notes)
+            aside = "" if name in deciding else " (shown, without a say in the verdict)"
+            notes.append(f"{name}{aside}: pretrained is less invariant by: {less}; more invariant by: {more}.")
+        strengths = [draws for name in deciding if (draws := disagreement(view, name)) is not None]
+        headline = max(strengths, key=lambda draws: draws[0], default=None)
+        return Decision(disjunction(parts[name] for name in deciding), headline, parts, notes)
 
     view = trial.view()
     trial.arm_rows(view)
-    p = corrected(view, differences(view))
+    p = tests(view)
     for part, found in (("difference", differences(view)), ("standardised", standardised(view))):
         for (name, metric), draws in found.items():
             cells = {"comparison": name, "group": comparisons[name]["group"], "metric": metric}

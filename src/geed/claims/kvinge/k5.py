@@ -23,16 +23,18 @@ def K5(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
     d: E(supervised) - E(arm) of the features, at the same layer.
     """
     trial = Trial("K5", settings, evidence, study)
-    comparisons, deciding = settings["comparisons"], settings["metric"]
+    comparisons = settings["comparisons"]
     for name, entry in comparisons.items():
         _check_layers(trial, name, entry)
-    trial.stage(dict.fromkeys([deciding, *settings["shown_metrics"]]), *_ROLES)
+    shown = dict.fromkeys(settings["shown_metrics"])
+    trial.stage(dict.fromkeys([settings["metric"], *shown]), *_ROLES)
 
     def tests(view: View) -> dict[tuple, float]:
         """Holm-corrected p-values of the differences that decide, against the smallest difference that counts."""
         found = view.differences("supervised", minus=_RIVALS)
         return corrected(
-            view, {key: draws - view.settings["min_difference"] for key, draws in found.items() if key[3] == deciding}
+            view,
+            {key: draws - view.settings["min_difference"] for key, draws in found.items() if key[3] == view.settings["metric"]},
         )
 
     def decide(view: View) -> Decision:
@@ -54,9 +56,11 @@ def K5(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
     )
     return trial.outcome(
         decide,
-        estimate_name=f"d, {deciding} of the supervised network − that of the contrastive one with augmentation from the group",
+        estimate_name=f"d, {settings['metric']} of the supervised network − that of the contrastive one with augmentation from "
+        "the group",
         test=_TEST.format(**settings),
         thresholds=("min_difference",),
+        alternatives={"metric": shown},
         floor=view.levels("equivariant"),
         null=view.levels("untrained"),
     )
