@@ -150,6 +150,10 @@ WRONG = {
         | {"runs": DEMO["runs"] | {"plain": DEMO["runs"]["plain"] | {"seeds": [5]}}},
         ["readings.comparisons.r.arms.a: expected runs with the study's seeds, found plain with [5]"],
     ),
+    "a corruption that the study does not have": (
+        changed(["evaluations", "corrupted", "corrupted"], ["fog"]),
+        ["evaluations.corrupted.corrupted: expected corruptions of corruptions.names, found fog"],
+    ),
     "blend with no set": (shifted(**{"with": "photo"}), ["evaluations.shift.blend.with", "'photographs'"]),
     "blend beyond one": (shifted(at=[0, 1.5]), ["evaluations.shift.blend.at.1", "at most 1", "found 1.5"]),
     "blend between thousandths": (shifted(at=[0.0005]), ["evaluations.shift.blend.at: expected whole thousandths", "0.0005"]),

@@ -47,7 +47,7 @@ def study(tmp_path):
             {"name": run, "objective": "none"},
             0,
             {name: CLEAN | evaluation for name, evaluation in evaluations.items()},
-            {"names": [], "severities": []},
+            {"names": ["contrast", "brightness"], "severities": [1, 3]},
             weights=tmp_path / f"{run}.safetensors",
             snapshots=tmp_path / f"{run}.snapshots.safetensors",
             data=tmp_path,
@@ -76,6 +76,23 @@ def test_blends_are_read_by_the_thousandths_of_their_share(study):
     clean = evidence.array("a", "logit_invariance", group="rotations:4")
     same = evidence.array("a", "logit_invariance", group="rotations:4", evaluation="shift", corruption="blend", severity=0)
     assert (same == clean).all()
+
+
+def test_an_evaluation_may_take_some_of_the_corruptions(study, tmp_path):
+    clean = study.sets["digits"]
+    store.write_corrupted(
+        tmp_path / "digits.corrupted.safetensors",
+        clean,
+        lambda name, severity: clean.images / (severity + (name == "contrast")),
+        ["contrast", "brightness"],
+        [1, 3],
+    )
+    evidence = study(every={"corrupted": True}, one={"corrupted": ["brightness"]})
+    pairs = [(name, severity) for name in ("contrast", "brightness") for severity in (1, 3)]
+    assert evidence.conditions("a", "every") == pairs and evidence.conditions("a", "one") == pairs[2:]
+    where = {"group": "rotations:4", "corruption": "brightness", "severity": 3}
+    every, one = (evidence.array("a", "logit_invariance", evaluation=name, **where) for name in ("every", "one"))
+    assert (every == one).all() and every.any()
 
 
 def test_every_image_keeps_its_partner_from_the_other_set():

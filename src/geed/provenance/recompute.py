@@ -152,7 +152,9 @@ def _one(params: dict[str, Any], draw: random.Random) -> dict[str, Any]:
     if evaluation.get("groups"):
         evaluation = evaluation | {"groups": [draw.choice(evaluation["groups"])]}
     if evaluation.get("corrupted"):
-        corruptions = {key: [draw.choice(corruptions[key])] for key in ("names", "severities")}
+        names = corruptions["names"] if evaluation["corrupted"] is True else evaluation["corrupted"]
+        corruptions = {"names": [draw.choice(names)], "severities": [draw.choice(corruptions["severities"])]}
+        evaluation = evaluation | {"corrupted": True}
     return params | {"evaluations": {name: evaluation}, "corruptions": corruptions}
 
 

@@ -126,8 +126,8 @@ def _measured(model: Network, images: ImageSet, evaluation: Mapping[str, Any], d
 
 def _conditions(evaluation: Mapping[str, Any], corruptions: Mapping[str, Any]) -> list[tuple[str, int]]:
     """What an evaluation measures on, as (corruption, severity): ("none", 0) for clean images, ("blend", thousandths of β)."""
-    if evaluation["corrupted"]:
-        return [(name, severity) for name in corruptions["names"] for severity in corruptions["severities"]]
+    if chosen := evaluation["corrupted"]:
+        return [(name, at) for name in (corruptions["names"] if chosen is True else chosen) for at in corruptions["severities"]]
     if evaluation["blend"]:
         return [(BLEND, round(1000 * share)) for share in evaluation["blend"]["at"]]
     return [("none", 0)]

@@ -242,7 +242,7 @@ def _check_architectures(config: Mapping[str, Any], fail: Callable[[str, str], N
     needs = {"plain_cnn": ["widths"], "steerable_cnn": ["widths", "symmetry"], "perceptron": ["hidden", "layers"]}
     needs |= {"pretrained": ["name"], "tied_perceptron": ["hidden", "layers", "symmetry", "pooling"], "augerino": ["network"]}
     needs |= {"vit": ["patch", "width", "depth", "heads"], "mixer": ["patch", "width", "depth"]}
-    takes = {"plain_cnn": ["padding", "stride", "downsampling"]}
+    takes = {"plain_cnn": ["padding", "stride", "downsampling"], "steerable_cnn": ["stride"]}
     for name, architecture in config["architectures"].items():
         kind = architecture["kind"]
         for key in needs[kind]:
@@ -393,6 +393,9 @@ def _check_evaluations(config: Mapping[str, Any], fail: Callable[[str, str], Non
                 _check_fit(config, evaluation["data"] or config["runs"][run]["data"], group, f"{path}.groups", fail)
         if evaluation["corrupted"] and not config["corruptions"]["names"]:
             fail(f"{path}.corrupted", "expected corruptions.names to list corruptions, found none")
+        for corruption in evaluation["corrupted"] if isinstance(evaluation["corrupted"], list) else ():
+            if corruption not in config["corruptions"]["names"]:
+                fail(f"{path}.corrupted", f"expected corruptions of corruptions.names, found {corruption}")
         if evaluation["blend"]:
             _check_blend(config, name, fail)
         if evaluation.get("lie", {}).get("layerwise"):
