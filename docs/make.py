@@ -1,6 +1,6 @@
 """Write the pages that are made, and bless a study's results as the reference that the README quotes.
 
-    python docs/make.py                 docs/config.md from the schema, the README's tables from docs/reference/
+    python docs/make.py                 docs/config.md from the schema; docs/results and the README's tables from docs/reference/
     python docs/make.py --bless demo    first copy verdicts, parts and figures of results/demo to docs/reference/demo/
 
 `make docs` and `make bless` call it; tests hold the pages in step.
@@ -9,11 +9,17 @@
 import argparse
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from geed.claims import table
+from geed.claims.decision import CLAIMS
 from geed.errors import GeedError
-from geed.files import read_json, sha256, write_json
-from geed.study import config
+from geed.files import read_json, sha256, write_json, write_table
+from geed.report import results as result_pages
+from geed.study import config, plan
+
+if TYPE_CHECKING:
+    import pandas
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs/reference"
@@ -49,6 +55,39 @@ def with_tables(readme: str) -> str:
     return readme
 
 
+def study_plan(study: str) -> plan.Plan:
+    """The plan of a study of this checkout; the demo study is the default config."""
+    overlay = [ROOT / f"workflow/studies/{study}.yaml"] if study != "demo" else []
+    return plan.load([ROOT / "config.yaml", *overlay], ROOT / "workflow/schemas")
+
+
+def results() -> dict[str, str]:
+    """The pages of results, by their path in docs/: one of all claims, and one of each that a blessed study decides."""
+    references = [result_pages.Reference(folder, study_plan(folder.name)) for folder in sorted(REFERENCE.glob("*/"))]
+    words = config.read_yaml(ROOT / "docs/results.yaml")
+    deciding = {claim: [reference for reference in references if claim in reference.results] for claim in CLAIMS}
+    deciding = {claim: found for claim, found in deciding.items() if found}
+    pages = {f"results/{claim}.md": result_pages.page(claim, found, words[claim]) for claim, found in deciding.items()}
+    return {"results.md": result_pages.index(references, deciding)} | pages
+
+
+def accuracies(study: str) -> "pandas.DataFrame":
+    """Accuracy of every trained network on clean images, one row a run and evaluation, from a study's measurements.
+
+    `own`: on the data set that the run was trained on; `lowest`: that of the worst seed.
+    """
+    import pandas
+
+    files = sorted((ROOT / "results" / study / "measurements").glob("*/seed-*/table.parquet"))
+    rows = pandas.concat([pandas.read_parquet(path, filters=[("metric", "==", "accuracy")]) for path in files])
+    rows = rows[(rows["corruption"] == "none") & (rows["epoch"] == rows.groupby("run")["epoch"].transform("max"))]
+    rows = rows.drop_duplicates(["run", "seed", "evaluation"])  # the same under every group
+    found = rows.groupby(["run", "evaluation", "data"])["value"].agg(mean="mean", std="std", lowest="min", n_seeds="count")
+    found = found.join(rows.groupby(["run", "evaluation", "data"])["n_images"].max()).reset_index()
+    runs = study_plan(study).runs
+    return found.assign(own=[runs[row.run]["data"] == row.data for row in found.itertuples()])
+
+
 def bless(study: str) -> None:
     """Copy what the README quotes of a finished study to docs/reference/<study>/, with the hashes and the commit it came from.
 
@@ -71,6 +110,8 @@ def bless(study: str) -> None:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target / name)
         record["files"][name.as_posix()] = sha256(path)
+    write_table(target / "accuracies.csv", accuracies(study))
+    record["files"]["accuracies.csv"] = sha256(target / "accuracies.csv")
     record["packages"], record["machine"] = training[0]["packages"], training[0]["machine"]
     record["compute_seconds"] = round(sum(read_json(path)["cost"]["wall_seconds"] for path in results.rglob("*.record.json")), 1)
     write_json(target / "record.json", record)
@@ -84,6 +125,9 @@ def main() -> None:
     if arguments.bless:
         bless(arguments.bless)
     (ROOT / "docs/config.md").write_text(config_page(), encoding="utf-8")
+    (ROOT / "docs/results").mkdir(exist_ok=True)
+    for name, page in results().items():
+        (ROOT / "docs" / name).write_text(page, encoding="utf-8")
     readme = ROOT / "README.md"
     readme.write_text(with_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")
 

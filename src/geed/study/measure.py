@@ -21,10 +21,10 @@ from geed.models.build import Network
 from geed.progress import bar
 from geed.study import device as devices
 from geed.study import lie
+from geed.study.conditions import conditions
 
 KEYS = ["run", "seed", "epoch", "evaluation", "data", "corruption", "severity", "group", "layer", "depth", "metric", "distance"]
 VALUES = ["value", "se", "n_images", "n_elements"]
-BLEND = "blend"  # `corruption` of blended images
 _BATCH = 256
 
 
@@ -67,7 +67,7 @@ def measure_run(
     }
     final_epoch = 0 if run["objective"] == "none" else run["training"]["epochs"]
     chosen = {name: [epoch for epoch in models if epoch == "final" or e["snapshots"]] for name, e in evaluations.items()}
-    total = sum(len(chosen[name]) * len(_conditions(e, corruptions)) for name, e in evaluations.items())
+    total = sum(len(chosen[name]) * len(conditions(e, corruptions)) for name, e in evaluations.items())
     frames, passes = [], 0
     with bar(total, f"measure {run['name']} seed {seed}", unit="image sets") as progress:
         for name, evaluation in evaluations.items():
@@ -124,31 +124,22 @@ def _measured(model: Network, images: ImageSet, evaluation: Mapping[str, Any], d
     return pd.concat(frames, ignore_index=True)
 
 
-def _conditions(evaluation: Mapping[str, Any], corruptions: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """What an evaluation measures on, as (corruption, severity): ("none", 0) for clean images, ("blend", thousandths of β)."""
-    if chosen := evaluation["corrupted"]:
-        return [(name, at) for name in (corruptions["names"] if chosen is True else chosen) for at in corruptions["severities"]]
-    if evaluation["blend"]:
-        return [(BLEND, round(1000 * share)) for share in evaluation["blend"]["at"]]
-    return [("none", 0)]
-
-
 def _image_sets(
     evaluation: Mapping[str, Any], corruptions: Mapping[str, Any], folder: Path
 ) -> Iterator[tuple[str, int, ImageSet]]:
     """The images of an evaluation as (corruption, severity, images), one set at a time, so that one is in memory."""
     path = folder / f"{evaluation['data']}.safetensors"
-    conditions = _conditions(evaluation, corruptions)
+    measured_on = conditions(evaluation, corruptions)
     if evaluation["corrupted"]:
         corrupted = folder / f"{evaluation['data']}.corrupted.safetensors"
-        image_sets: Iterable[ImageSet] = (store.read_corrupted(corrupted, *condition) for condition in conditions)
+        image_sets: Iterable[ImageSet] = (store.read_corrupted(corrupted, *condition) for condition in measured_on)
     elif evaluation["blend"]:
         other = store.read(folder / f"{evaluation['blend']['with']}.safetensors", "test")
         images = _limited(store.read(path, "test"), evaluation["limit"])
         image_sets = blend(images, other, evaluation["blend"]["at"])
     else:
         image_sets = [store.read(path, "test")]
-    for condition, images in zip(conditions, image_sets, strict=True):
+    for condition, images in zip(measured_on, image_sets, strict=True):
         yield *condition, _limited(images, evaluation["limit"])
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from geed import groups
 from geed.data import registry
 from geed.metrics.registry import parse as parse_metric
-from geed.training.names import SELF_SUPERVISED
+from geed.study.conditions import conditions
+from geed.training.names import TWO_VIEWS
 
 UNKNOWN_IMAGES = 50_000  # taken for a split of a folder, which nobody has counted
 UNKNOWN_SIDE = 224
@@ -143,7 +144,7 @@ def training(run: Mapping[str, Any], data: Images) -> Work:
     """Training one network: `steps` of the optimiser, `images` through the network with all views, `gmac` forward and back."""
     objective = run["objective"] if isinstance(run["objective"], str) else run["objective"]["kind"]
     model, settings = network(run["architecture"], data), run["training"]
-    views = 2 if objective in (*SELF_SUPERVISED, "invariance", "remul") else 1
+    views = 2 if objective in (*TWO_VIEWS, "invariance", "remul") else 1
     count = data.splits.get("train", UNKNOWN_IMAGES)
     epochs = 0 if objective == "none" else settings["epochs"]
     batch = min(settings["batch_size"], count)
@@ -176,28 +177,25 @@ def measuring(
         data = sets[evaluation["data"]]
         model = network(run["architecture"], data)
         count = min(data.splits.get("test", UNKNOWN_IMAGES), evaluation["limit"] or math.inf)
-        corrupted = evaluation["corrupted"]
-        chosen = corruptions["names"] if corrupted is True else corrupted or []
-        conditions = len(chosen) * len(corruptions["severities"]) if chosen else 1
-        conditions = len(evaluation["blend"]["at"]) if evaluation["blend"] else conditions
+        measured = len(conditions(evaluation, corruptions))
         metrics = [parse_metric(name) for name in evaluation["metrics"]]
         of_layers = sum(metric.of_layers for metric in metrics)
         rows = len(evaluation["groups"]) * (len(metrics) - of_layers + of_layers * model.layers / 2 + 2)
-        values += conditions * count * rows  # a value for each image; about half of the layers are maps, half vectors
-        conditions *= 1 + len(run["training"]["snapshots"]) if evaluation["snapshots"] else 1
+        values += measured * count * rows  # a value for each image; about half of the layers are maps, half vectors
+        measured *= 1 + len(run["training"]["snapshots"]) if evaluation["snapshots"] else 1
         passes = 0.0
         for spec in evaluation["groups"]:
             order = groups.parse(spec).order
             passes += count * (order + 1)
             passes += 3 * _STEPS * order * count * any(metric.name == "saliency_similarity" for metric in metrics)
             passes += 3 * _DIRECTIONS * count * any(metric.name == "jacobian_norm" for metric in metrics)
-            amounts["numbers"] += conditions * count * order * of_layers * model.numbers / 1e6
+            amounts["numbers"] += measured * count * order * of_layers * model.numbers / 1e6
         if lie := evaluation.get("lie"):
             few, moved = min(count, lie["limit"] or count), len(lie["transforms"])
             passes += few * moved * (4 + len(lie["steps"]) + 2 * model.layers * lie["layerwise"])
-        amounts["sets"] += conditions
-        amounts["images"] += conditions * passes
-        amounts["gmac"] += conditions * passes * model.gmac
+        amounts["sets"] += measured
+        amounts["images"] += measured * passes
+        amounts["gmac"] += measured * passes * model.gmac
         at_once = min(_BATCH, _CPU_NUMBERS / (data.channels * data.side**2))  # as geed.metrics.session has it
         batch = _ALIVE * model.numbers / model.layers * at_once * _FLOAT / _MB
         largest = max(largest, 3 * data.megabytes("test") + batch)
