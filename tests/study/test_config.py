@@ -346,3 +346,29 @@ def test_a_mistake_is_one_sentence_that_names_the_key(tmp_path, name):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(GeedError, match=r"absent\.yaml: cannot be read"):
         study_plan.load([tmp_path / "absent.yaml"], SCHEMAS)
+
+
+def test_the_standard_study_has_five_seeds_on_digits_and_three_on_photographs():
+    plan = study_plan.load([ROOT / "config.yaml", ROOT / "workflow/studies/standard.yaml"], ROOT / "workflow/schemas")
+    assert {"K1", "K2", "K3", "K4", "K5"} <= set(plan.claims)
+    assert all(plan.claims[claim]["intervals"] == "student" for claim in ("K1", "K2", "K3", "K4", "K5"))
+    for entry in plan.claims["K1"]["comparisons"].values():
+        arms = [entry[role] for role in ("plain", "augmented", "equivariant", "untrained")]
+        wanted = 3 if plan.runs[entry["plain"]]["data"] == "cifar" else 5
+        assert all(len(plan.run_seeds[run]) == wanted for run in arms)
+    assert len(plan.corruptions["names"]) == 19
+
+
+@pytest.mark.slow
+def test_the_networks_of_the_standard_study_match_in_size():
+    from geed.models.build import build, parameter_count
+
+    plan = study_plan.load([ROOT / "config.yaml", ROOT / "workflow/studies/standard.yaml"], ROOT / "workflow/schemas")
+    for entry in plan.claims["K1"]["comparisons"].values():
+        channels = 3 if plan.runs[entry["plain"]]["data"] == "cifar" else 1
+        spec = {"channels": channels, "size": 33, "classes": 10, "mean": [0.5] * channels, "std": [0.3] * channels}
+        sizes = [
+            parameter_count(build(spec | {"architecture": plan.runs[entry[role]]["architecture"]}, "size"))
+            for role in ("plain", "augmented", "equivariant", "untrained")
+        ]
+        assert max(sizes) <= 1.01 * min(sizes), entry
