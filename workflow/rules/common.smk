@@ -235,7 +235,7 @@ ASKED = {
     "explain": lambda wildcards: resources.of_looking(PLAN, PLAN.explained_runs[0]),
     "readings": lambda wildcards: resources.of_looking(PLAN, PLAN.readings_runs[0]),
     "claim": lambda wildcards: resources.of_reading(
-        PLAN, len(PLAN.claim_runs[wildcards.claim])
+        PLAN, PLAN.claim_runs[wildcards.claim]
     ),
 }
 

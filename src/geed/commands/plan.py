@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     figures = sum(claim in FIGURES for claim in plan.claims)
     figures += sum(map(bool, (plan.overview, plan.corrupted_sets, plan.searched))) + 2 * bool(plan.explained)
     found = forecast.forecast(plan, used, reading=len(plan.claims) + figures + 3)  # the table of claims, the page, the crate
-    networks = sum(1 for _ in forecast.trained(plan)) * len(plan.seeds)
+    networks = sum(len(plan.run_seeds[run]) for run in forecast.trained(plan))
     jobs = sum(stage.jobs for stage in found.stages.values())
     print(f"study {plan.study}: {networks:,} networks, {jobs:,} jobs beside downloads\n")
     print(*_table(found, on_gpu, 1 if recorded or not on_gpu else args.speedup), sep="\n")

@@ -207,7 +207,7 @@ def forecast(plan: Plan, samples: Iterable[Sample], reading: int) -> Forecast:
         versions = len(plan.corruptions["names"]) * len(plan.corruptions["severities"])
         add("corrupt", _of_set(sets[name], versions))
     for name in trained(plan):
-        run, seeds = plan.runs[name], len(plan.seeds)
+        run, seeds = plan.runs[name], len(plan.run_seeds[name])
         does = work.training(run, sets[run["data"]])
         if name in plan.searched:
             grid = run["objective"]["weight"]["grid"]
@@ -217,7 +217,7 @@ def forecast(plan: Plan, samples: Iterable[Sample], reading: int) -> Forecast:
         add("train", does, seeds)
         if name in plan.measured:
             measuring = work.measuring(run, plan.evaluations_of(name), plan.corruptions, sets)
-            add("measure", measuring, len(plan.seeds))
+            add("measure", measuring, len(plan.run_seeds[name]))
     for rule, wanted in (("orbit", plan.overview), ("explain", plan.explained), ("readings", plan.readings)):
         add("look", work.Work(), int(bool(wanted)), rule=rule)
     add("read", work.Work(), reading)

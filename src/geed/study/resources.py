@@ -7,7 +7,7 @@ are rounded up to few sizes, so that like jobs ask for the same and can share a 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from geed.study import work
@@ -59,9 +59,9 @@ def of_corrupting(plan: Plan, name: str) -> dict[str, int]:
     return {"mem_mb": math.ceil(_LIGHT + 8 * size), "runtime": _SHORTEST + math.ceil(versions * size / 200), "gpu": 0}
 
 
-def of_reading(plan: Plan, runs: int = 0) -> dict[str, int]:
+def of_reading(plan: Plan, runs: Iterable[str] = ()) -> dict[str, int]:
     """Steps that read the tables of some runs: claims, figures, the page."""
-    tables = runs * len(plan.seeds)
+    tables = sum(len(plan.run_seeds[run]) for run in runs)
     return {"mem_mb": _LIGHT + 3 * tables, "runtime": _SHORTEST + tables // 10, "gpu": 0}
 
 
