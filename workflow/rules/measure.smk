@@ -28,6 +28,15 @@ rule measure:
         "../scripts/measure.py"
 
 
+# The one rule that gathers: a target, and what a very large study is built by in parts (--batch measured=1/4).
+rule measured:
+    input:
+        measurements(PLAN.measured),
+    log:
+        f"{LOGS}/measured.log",
+    localrule: True
+
+
 rule orbit:
     input:
         weights=orbit_weights,
