@@ -193,10 +193,15 @@ def _limit_threads(threads: int) -> None:
 def _limit_memory(megabytes: int | None) -> None:
     """Hold this process to what its job asked for, where the environment wants that: for schedulers that confine nothing.
 
-    What counts is what a process may write to and shares with no other (RLIMIT_DATA), whether it has touched it or not.
+    The kernel can limit what a process has reserved (RLIMIT_DATA), not what it has touched; imports reserve far more than they
+    touch. So the limit is what is reserved now, and beyond it as much as the process has not yet touched of its memory.
     """
-    if megabytes and os.environ.get(LIMIT):
-        resource.setrlimit(resource.RLIMIT_DATA, (megabytes * 10**6, megabytes * 10**6))
+    if not megabytes or not os.environ.get(LIMIT):
+        return
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    reserved, touched = (1024 * int(status[key].split()[0]) for key in ("VmData", "VmRSS"))
+    limit = reserved + max(0, megabytes * 10**6 - touched)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def _gpu() -> tuple[str, float] | tuple[None, None]:
