@@ -90,6 +90,11 @@ def test_reducing_keeps_the_mean_and_the_range():
     assert torch.allclose(full.images.mean((2, 3)), reduced.images.mean((2, 3)), atol=0.03)
 
 
+def test_enlarging_keeps_the_range():
+    enlarged = load("digits", "test", limit=50, channels=3, size=64).images
+    assert enlarged.min() >= 0 and enlarged.max() == 1  # bilinear weights, rounded, sum to more than 1 here
+
+
 def test_channels():
     colour, grey = load("photo_patches", "test", limit=3), load("photo_patches", "test", limit=3, channels=1)
     weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)

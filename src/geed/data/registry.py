@@ -656,5 +656,7 @@ def _resized(images: torch.Tensor, size: int | None) -> torch.Tensor:
     if size in (None, side):
         return images
     if size > side:
-        return interpolate(images, size=(size, size), mode="bilinear", align_corners=True)
-    return interpolate(images, size=(size, size), mode="bilinear", antialias=True).clamp_(0, 1)
+        resized = interpolate(images, size=(size, size), mode="bilinear", align_corners=True)
+    else:
+        resized = interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+    return resized.clamp_(0, 1)  # weights that are rounded may sum to more than 1
