@@ -59,6 +59,19 @@ def test_every_key_has_a_description():
     assert bare == []
 
 
+def test_lists_of_the_command_line_hold_what_they_say():
+    # as Snakemake hands on what it was given as seeds=[0,1] and the like
+    given = {"seeds": ["0", "1"], "corruptions": {"names": ["contrast"], "severities": ["1"]}, "device": "cpu"}
+    given["claims"] = {"P31": {"min_deviation": "0.2"}}
+    config, _ = study_config.overlay([ROOT / "config.yaml"], given)
+    assert config["seeds"] == [0, 1] and config["corruptions"] == {"names": ["contrast"], "severities": [1]}
+    assert config["device"] == "cpu" and config["claims"] == {"P31": {"min_deviation": 0.2}}
+    config, _ = study_config.overlay(
+        [ROOT / "config.yaml"], {"runs": {"one": {"augmentation": ["rotations:4"], "data": "a: b: c"}}}
+    )
+    assert config["runs"]["one"] == {"augmentation": ["rotations:4"], "data": "a: b: c"}
+
+
 def test_overlay_replaces_sections_but_merges_data(tmp_path):
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("study: other\ndata: {mirror: /somewhere}\nruns: {only: {data: digits, architecture: cnn}}\n")

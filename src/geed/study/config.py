@@ -75,7 +75,8 @@ def overlay(files: Sequence[str | Path], overrides: Mapping[str, Any] | None = N
     """
     config: dict[str, Any] = {}
     origin = {"": str(files[-1])}  # where a key is missing, the file laid last is to blame
-    for source, layer in [(str(path), read_yaml(path)) for path in files] + [("--config", dict(overrides or {}))]:
+    single = {key: _typed(value) if isinstance(value, list | dict) else value for key, value in (overrides or {}).items()}
+    for source, layer in [(str(path), read_yaml(path)) for path in files] + [("--config", single)]:
         for key, value in layer.items():
             if key in MERGED and isinstance(value, dict) and isinstance(config.get(key), dict):
                 config[key] = config[key] | value
@@ -83,6 +84,18 @@ def overlay(files: Sequence[str | Path], overrides: Mapping[str, Any] | None = N
                 config[key] = value
             origin[key] = source
     return config, origin
+
+
+def _typed(value: Any) -> Any:
+    """Numbers and truth values that Snakemake leaves as text inside the lists and mappings of its command line."""
+    if isinstance(value, dict):
+        return {key: _typed(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_typed(entry) for entry in value]
+    try:
+        return yaml.safe_load(value) if isinstance(value, str) and value else value
+    except yaml.YAMLError:
+        return value
 
 
 def validate(config: Mapping[str, Any], schema: Mapping[str, Any], origin: Mapping[str, str] | None = None) -> dict[str, Any]:
