@@ -13,6 +13,7 @@ from geed.metrics.registry import check as check_metric
 from geed.metrics.registry import parse as parse_metric
 from geed.models import published
 from geed.study import config as study_config
+from geed.study import zoo as study_zoo
 from geed.training.names import AUGMENTATIONS, OBJECTIVES, OPTIONS, SELF_SUPERVISED, TWO_VIEWS
 
 
@@ -107,7 +108,7 @@ def load(files: Sequence[str | Path], schemas: str | Path, overrides: Mapping[st
     """
     schema = study_config.load_schema(schemas)
     config, origin = study_config.overlay(files, overrides)
-    config = study_config.validate(config, schema, origin)
+    config = study_config.validate(study_zoo.expanded(config), schema, origin)
 
     def fail(path: str, problem: str) -> None:
         raise GeedError(f"{study_config.place(path.split('.'), origin)}: {problem}")
