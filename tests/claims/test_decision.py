@@ -14,6 +14,7 @@ from geed.errors import GeedError
 from geed.files import read_json, sha256
 from geed.metrics.registry import CONTROLS
 from geed.stats.bootstrap import Interval
+from geed.study.config import load_schema, references
 
 ROOT = Path(__file__).parents[2]
 CONTRACT = {
@@ -78,18 +79,28 @@ def test_every_claim_of_the_schema_can_be_decided_and_the_other_way_round():
     assert set(schema["properties"]) == set(CLAIMS)
 
 
-@pytest.mark.parametrize(("study", "decided"), [("demo", "KMP"), ("genuine", "MP")])
+@pytest.mark.parametrize(("study", "decided"), [("demo", "KMP"), ("genuine", "MP"), ("lie", "LP")])
 def test_a_study_decides_its_claims_and_measures_what_they_need(study, decided):
     from geed.study import plan
 
     files = [ROOT / "config.yaml", *([ROOT / f"workflow/studies/{study}.yaml"] if study != "demo" else [])]
-    study = plan.load(files, ROOT / "workflow/schemas", {})
+    study, schema = plan.load(files, ROOT / "workflow/schemas", {}), load_schema(ROOT / "workflow/schemas")
     assert set(study.claims) == {claim for claim in CLAIMS if claim[0] in decided}
     for claim, given in study.claims.items():
         measured = {metric for name in evaluations(given) for metric in study.evaluations[name]["metrics"]}
         controls = {f"{name}/{distance}" for name, known in CONTROLS.items() for distance in known}
-        wanted = set(networks.METRICS) if claim[0] == "M" else metrics(given)
+        wanted = set(networks.METRICS) if claim[0] == "M" else {"accuracy"} if claim[0] == "L" else metrics(given)
         assert wanted is None or wanted <= measured | controls
+        for entry in list(given["comparisons"].values()) if claim[0] == "L" else ():
+            evaluation = study.evaluations[entry["evaluation"]]
+            named = {
+                name
+                for _, kind, name in references({"claims": {claim: {"comparisons": {"one": entry}}}}, schema)
+                if kind == "runs"
+            }
+            assert named and named <= set(evaluation["runs"] or study.runs)
+            assert set(entry["transforms"]) <= set(evaluation["lie"]["transforms"])
+            assert evaluation["lie"]["layerwise"] or claim != "L1"
 
 
 def test_table_lists_every_claim_and_those_that_are_missing(measurements, tmp_path):

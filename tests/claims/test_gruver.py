@@ -50,6 +50,26 @@ def test_l1(world, strided, blurred, expected):
     assert list(layers["layer"]) == list(TYPES) and layers["estimate"].sum() == pytest.approx(0.7 / share, rel=0.03)
 
 
+def test_l1_counts_patches_as_strides_and_shows_the_share_without_them(world):
+    """Published networks have no anti-aliased twin: there only the share is stated. Untrained ones give the null."""
+    network(world, "vit", 0.9, types={"patch_embedding": 0.5, "activation": 0.1, "attention": 0.2})
+    network(world, "strided", 0.9, types=STRIDED)
+    network(world, "blurred", 0.9, types={"activation": 0.2, "convolution": 0.1})
+    network(world, "random", 0.1, types={"activation": 0.01, "convolution": 0.03})
+    twins = {"transforms": [X], "networks": ["strided"], "strided": "strided", "anti_aliased": "blurred", "untrained": ["random"]}
+    published = {"transforms": [X], "networks": ["vit"]}
+    result, parts = world.decide("L1", comparisons={"digits": twins, "published": published})
+    assert result["verdict"] == "reproduced" and result["part_verdicts"][f"published, {X}"] == "reproduced"
+    assert f"published, {X}: anti-aliasing" not in result["part_verdicts"]
+    own = parts[parts["comparison"] == "published"].set_index("part")["estimate"]
+    assert own["share_without_patches"] == pytest.approx(1 / 8, rel=0.05)
+    assert result["estimate"] == pytest.approx((0.7 + 0.75) / 2, rel=0.03)
+    assert result["floor"] == {"lie_layerwise": 0.0}
+    assert result["null"] == {"lie_layerwise": pytest.approx(0.04, rel=0.05), "share": pytest.approx(0.25, rel=0.05)}
+    result, _ = world.decide("L1", comparisons={"published": published})
+    assert result["part_verdicts"][f"published, {X}: anti-aliasing"] == "inconclusive" and result["verdict"] == "partly"
+
+
 FAMILIES = {"cnn": ["cnn_a", "cnn_b", "cnn_c", "cnn_d"], "vit": ["vit_a", "vit_b", "vit_c"], "mlp": ["mlp_a", "mlp_b", "mlp_c"]}
 
 
@@ -60,7 +80,8 @@ def families(world, slopes, offsets):
             accuracy = 0.7 + 0.05 * index
             deviation = float(np.exp(offsets[family] + slopes[family] * (accuracy - 0.75)))
             network(world, run, accuracy, deviation=deviation, parameters=1000.0 * 2**index)
-    return world.decide("L2", comparisons={"cifar": {"transforms": [X], "families": FAMILIES}})
+    network(world, "random", 0.1, deviation=0.125)
+    return world.decide("L2", comparisons={"cifar": {"transforms": [X], "families": FAMILIES, "untrained": ["random"]}})
 
 
 L2 = [
@@ -76,6 +97,8 @@ def test_l2(world, slopes, expected):
     assert result["verdict"] == expected
     found = parts[parts["part"] == "family_slope"].set_index("role")["estimate"]
     assert [found[family] for family in FAMILIES] == pytest.approx(slopes, rel=0.1, abs=0.3)
+    assert result["null"]["lie_derivative/mean_abs"] == pytest.approx(0.125, rel=0.05)
+    assert result["floor"] == {"lie_derivative/mean_abs": 0.0}
     points = parts[parts["part"] == "deviation"]
     x, y = points["accuracy"].to_numpy(), np.log(points["estimate"].to_numpy())
     assert result["estimate"] == pytest.approx(np.polyfit(x, y, 1)[0], rel=1e-6)
@@ -111,6 +134,7 @@ def test_l3(world, vit, cnn, vit_0, cnn_0, expected):
     result, parts = world.decide("L3", comparisons={"cifar": {"transforms": [X, R], **ROLES}})
     assert result["verdict"] == expected
     assert result["estimate"] == pytest.approx(np.mean(np.log(np.array(vit) / cnn)), abs=0.03)
+    assert result["null"]["lie_derivative/mean_abs"] == pytest.approx(np.mean([vit_0, cnn_0]), rel=0.05)
     finite = parts[(parts["part"] == "finite") & (parts["role"] == "transformers") & (parts["group"] == f"lie:{X}")]
     assert list(finite["epsilon"]) == [0.05, 0.2]
     assert np.exp(finite["estimate"].to_numpy()) == pytest.approx([vit[0] / 1.05, vit[0] / 1.2], rel=0.05)

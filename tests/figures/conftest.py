@@ -358,7 +358,7 @@ def genuine(claim, names=("rotation", "translation")):
     return result(claim, accuracies={"da": 0.938, "wt": 0.947}), pd.DataFrame(rows)
 
 
-KINDS = ("activation", "pooling", "strided_convolution", "convolution", "normalisation", "attention", "other")
+KINDS = ("activation", "pooling", "strided_convolution", "patch_embedding", "convolution", "normalisation", "attention", "other")
 TRANSFORMS = ("translation_x", "rotation")
 
 

@@ -233,6 +233,7 @@ class Trial:
         floor: Mapping[str, float],
         null: Mapping[str, float],
         alternatives: Mapping[str, Iterable[Any]] | None = None,
+        over_networks: bool = False,
     ) -> Outcome:
         """Decide, decide again under other thresholds, confidences, seeds and intervals, and write the result down.
 
@@ -244,13 +245,15 @@ class Trial:
             floor: metric -> what networks that are equivariant by construction score.
             null: metric -> what untrained networks score.
             alternatives: keys of the settings -> other values under which the verdict is computed too.
+            over_networks: whether the claim's interval is over networks too, so that one seed of each is enough.
         """
         view = self.view()
         decision = decide(view)
-        enough = self.n_seeds > 1
-        notes = (
-            decision.notes if enough else [*decision.notes, "One training seed cannot show how seeds vary: no verdict is given."]
-        )
+        enough = self.n_seeds > 1 or over_networks
+        notes = list(decision.notes)
+        if self.n_seeds == 1:
+            words = "the interval is over networks and images" if over_networks else "no verdict is given"
+            notes.append(f"One training seed cannot show how seeds vary: {words}.")
         headline = Interval(*[float("nan")] * 4) if decision.headline is None else view.interval(decision.headline)
         result = {
             "id": self.claim,

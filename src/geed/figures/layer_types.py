@@ -10,17 +10,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# In the order in which they are stacked; the first three are the claim's.
+# In the order in which they are stacked; the first four are the claim's.
 _TYPES = {
     "activation": Role("non-linearity", style.VERMILLION, "s"),
     "pooling": Role("pooling", style.ORANGE, "s"),
     "strided_convolution": Role("strided convolution", style.YELLOW, "s"),
+    "patch_embedding": Role("patch embedding", style.GREEN, "s"),
     "convolution": Role("convolution", style.BLUE, "s"),
     "attention": Role("attention", style.PURPLE, "s"),
     "normalisation": Role("normalisation", style.SKY, "s"),
     "other": Role("the rest", style.PALE, "s"),
 }
-_CLAIMED = 3
+_CLAIMED = 4
 _TOTAL = Role("total", style.BLACK, "o")
 
 
@@ -78,16 +79,17 @@ def _bars(axes: "Axes", rows: "pd.DataFrame", arms: list[str]) -> None:
 
 
 def _title(parts: "pd.DataFrame") -> str:
-    share, change = (tables.one(parts, part, comparison="all") for part in ("share", "change"))
-    return (
-        f"Share of non-linearities, pooling and strided convolutions: {tables.interval(share)}; "
-        f"log of the total, anti-aliased ÷ strided: {tables.interval(change)}"
-    )
+    share = tables.one(parts, "share", comparison="all")
+    words = f"Share of non-linearities, pooling and strided convolutions: {tables.interval(share)}"
+    if not tables.select(parts, "change").empty:
+        change = tables.one(parts, "change", comparison="all")
+        words += f"; log of the total, anti-aliased ÷ strided: {tables.interval(change)}"
+    return words
 
 
 def _caption(result: dict[str, Any], rows: "pd.DataFrame") -> str:
     return (
         "Squared norms of the layers' terms of the Lie derivative of the softmax (per unit t squared; translations in half image "
-        "widths, rotations in radians), summed by type of layer. Heavy line: end of the three types that the claim is about; "
+        "widths, rotations in radians), summed by type of layer. Heavy line: end of the four types that the claim is about; "
         f"dashed: one half. {tables.sample(result, rows)}"
     )

@@ -31,7 +31,16 @@ RESAMPLES = ("bicubic", "fourier", "bilinear")
 OUTPUTS = ("softmax", "logits")
 REDUCTIONS = ("mean_abs", "mean_square", "squared_norm")
 # Kinds of layers by which layerwise derivatives are summed up.
-TYPES = ("activation", "pooling", "strided_convolution", "convolution", "normalisation", "attention", "other")
+TYPES = (
+    "activation",
+    "pooling",
+    "strided_convolution",
+    "patch_embedding",
+    "convolution",
+    "normalisation",
+    "attention",
+    "other",
+)
 
 
 def parse_all(names: str | Iterable[str], resample: str = "bicubic", spatial_only: bool = False) -> list[str]:

@@ -63,7 +63,7 @@ def rows(model: Network, images: Tensor, settings: Mapping[str, Any], device: st
 
 
 def type_of(module: nn.Module) -> str:
-    """Which of `TYPES` a layer is."""
+    """Which of `TYPES` a layer is; a convolution that strides by its kernel's side embeds patches."""
     name, home = type(module).__name__, type(module).__module__
     if "Attention" in name:
         return "attention"
@@ -72,7 +72,9 @@ def type_of(module: nn.Module) -> str:
     if home == "torch.nn.modules.activation":
         return "activation"
     if isinstance(module, nn.modules.conv._ConvNd):
-        return "strided_convolution" if max(module.stride) > 1 else "convolution"
+        if max(module.stride) == 1:
+            return "convolution"
+        return "patch_embedding" if tuple(module.stride) == tuple(module.kernel_size) else "strided_convolution"
     return "normalisation" if "Norm" in name and name != "Normalise" else "other"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from geed.claims.evidence import Evidence
-from geed.claims.gruver.zoo import WHOLE, Zoo, log, slope
+from geed.claims.gruver.zoo import FLOOR, WHOLE, Zoo, level, log, slope
 from geed.claims.statements import condition, judge, over_comparisons
 from geed.claims.trial import Decision, Outcome, Statistics, Trial, View
 from geed.claims.verdicts import above, below
@@ -25,7 +25,8 @@ def L2(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
     zoo, comparisons = Zoo(trial), settings["comparisons"]
     families = {name: entry["families"] for name, entry in comparisons.items()}
     runs = {name: [run for own in of.values() for run in own] for name, of in families.items()}
-    zoo.stage(runs, [WHOLE])
+    null = {name: entry["untrained"] for name, entry in comparisons.items()}
+    zoo.stage({name: [*own, *null[name]] for name, own in runs.items()}, [WHOLE])
     sizes = {name: np.log([[zoo.parameters(name, run)] for run in own]) for name, own in runs.items()}
     drawn = {name: _weights(len(own), settings["resamples"], (study, "L2", name)) for name, own in runs.items()}
 
@@ -67,17 +68,22 @@ def L2(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
                 value = view.interval(view.means[name, run, transform, *WHOLE])
                 trial.row("deviation", value, role=family, arm=run, accuracy=accuracy, **cells)
             trial.row("family_slope", view.interval(within(view, name, transform)[family]), role=family, **cells)
+        for run in null[name]:
+            value, accuracy = view.interval(view.means[name, run, transform, *WHOLE]), float(view.means[name, run, "accuracy"][0])
+            trial.row("untrained", value, role="untrained", arm=run, accuracy=accuracy, **cells)
         for part, draws in found(view)[case].items():
             trial.row(part, view.interval(draws), **cells)
     for part, draws in found(view)["all"].items():
         trial.row(part, view.interval(draws), comparison="all")
+    unlearned = [(name, run, transform) for _, name, transform in zoo.cases() for run in null[name]]
     return trial.outcome(
         decide,
         estimate_name="slope of log Lie deviation on accuracy over the networks (accuracy from 0 to 1)",
         test=_TEST.format(**settings),
         thresholds=("max_slope", "min_families"),
-        floor={},
-        null={},
+        floor={"/".join(WHOLE): FLOOR},
+        null={"/".join(WHOLE): level(view.means[name, run, transform, *WHOLE] for name, run, transform in unlearned)},
+        over_networks=True,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from geed.claims.evidence import Evidence
-from geed.claims.gruver.zoo import FINITE, WHOLE, Zoo, log
+from geed.claims.gruver.zoo import FINITE, FLOOR, WHOLE, Zoo, level, log
 from geed.claims.trial import Decision, Outcome, Trial, View, corrected, mean
 from geed.claims.verdicts import FAILS, HOLDS, OPEN, all_of, any_of, below, sign, verdict
 from geed.stats.bootstrap import Array
@@ -83,13 +83,20 @@ def L3(settings: Mapping[str, Any], evidence: Evidence, study: str) -> Outcome:
             draws = difference(view, name, transform)
             trial.row("difference", view.interval(draws), role="transformers", p_holm=tested[name, transform][1], **cells)
         trial.row("difference", view.interval(untrained(view, name, transform)), role="untrained_transformers", **cells)
+    unlearned = [
+        (name, run, transform)
+        for _, name, transform in zoo.cases()
+        for role in _ROLES
+        if role.startswith("untrained")
+        for run in comparisons[name][role]
+    ]
     return trial.outcome(
         decide,
         estimate_name="log Lie deviation, transformers − CNNs of the same accuracy, mean over transformations",
         test=_TEST.format(**settings),
         thresholds=("max_accuracy_gap", "max_difference"),
-        floor={},
-        null={},
+        floor={"/".join(WHOLE): FLOOR},
+        null={"/".join(WHOLE): level(view.means[name, run, transform, *WHOLE] for name, run, transform in unlearned)},
     )
 
 

@@ -11,6 +11,9 @@ from geed.stats.bootstrap import Array
 WHOLE = ("lie_derivative", "mean_abs")
 LAYERWISE, FINITE = "lie_layerwise", "difference_quotient"
 UNMOVED = "trivial"  # the group under which accuracy was measured
+# What a network scores whose answers (or, layer by layer, whose maps) move with the image exactly as they should: the derivative
+# of the interpolated image is exact and nothing is resampled, so no error of a resampler is left in it.
+FLOOR = 0.0
 
 
 class Zoo:
@@ -57,6 +60,12 @@ class Zoo:
     def cells(self, name: str, transform: str, **more: Any) -> dict[str, Any]:
         """Cells of a row of the parts."""
         return {"comparison": name, "group": f"lie:{transform}", **more}
+
+
+def level(draws: Iterable[Array]) -> float:
+    """The mean of some statistics' estimates; NaN of none."""
+    estimates = [float(values[0]) for values in draws]
+    return float(np.mean(estimates)) if estimates else float("nan")
 
 
 def slope(x: Array, y: Array, weights: Array | None = None) -> Array:
