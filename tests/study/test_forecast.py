@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from geed.cli import main
 from geed.files import write_json
-from geed.study import forecast, work
+from geed.study import forecast, resources, work
 from geed.study import plan as study_plan
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +107,23 @@ def test_a_study_is_forecast_from_another_one_s_records(past, demo):
     assert found.stages["train"].stretch == pytest.approx(1) and found.fits["train"].error == pytest.approx(1, abs=0.01)
     assert found.stages["look"].unknown == 2 and found.stages["look"].hours == 0
     assert found.stages["measure"].disk == pytest.approx(60 / 1024, rel=0.3)
+
+
+def test_the_full_study_is_planned_to_the_last_job(past, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    full = study_plan.load(["config.yaml", "workflow/studies/full.yaml"], "workflow/schemas")
+    claims = yaml.safe_load((ROOT / "workflow/schemas/claims.schema.yaml").read_text())["properties"]
+    assert full.claims.keys() == claims.keys()
+    assert sum(name.startswith("timm_") for name in full.runs) > 470
+    from geed.commands.plan import _samples
+
+    found = forecast.forecast(full, _samples(past), reading=len(full.claims))
+    networks = sum(len(full.run_seeds[name]) for name in forecast.trained(full))
+    assert found.stages["train"].jobs == found.stages["measure"].jobs == networks
+    assert 1400 < sum(stage.jobs for stage in found.stages.values()) < 3000  # Snakemake plans this in seconds
+    assert all(0 < found.stages[stage].memory < 100 for stage in ("prepare", "train", "measure"))
+    asked = [resources.grown(resources.of_measuring(full, name), 1) for name in full.measured]
+    assert max(entry["mem_mb"] for entry in asked) <= 64_000 and max(entry["runtime"] for entry in asked) <= 48 * 60
 
 
 def test_the_command_says_what_it_rests_on(past, monkeypatch, capsys):
