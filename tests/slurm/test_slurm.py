@@ -105,11 +105,11 @@ def test_a_training_lives_through_too_little_memory_its_time_limit_and_a_cancell
 
 
 def test_the_demo_study(node, tmp_path, wait_until):
-    # Networks that take seconds go together too: of a group, as many at a time as there are cores.
+    # Networks that take seconds go together too: four jobs of some fifteen networks each.
     profile = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.yaml").read_text())
     groups = ["--groups", *profile["groups"], "train=networks", "measure=networks"]
-    groups += ["--group-components", *profile["group-components"], "networks=22"]
-    checkout = Checkout(tmp_path / "geed", *SLURM, "--cores", "4", *groups)
+    groups += ["--group-components", *profile["group-components"], "networks=15"]
+    checkout = Checkout(tmp_path / "geed", *SLURM, *groups)
     process = checkout.start()
     job = wait_until(lambda: process.poll() is not None or node.jobs("networks", "RUNNING"))
     assert process.poll() is None, checkout.words
