@@ -41,11 +41,16 @@ def expanded(config: Mapping[str, Any]) -> dict[str, Any]:
     }
     data = data if isinstance(data, dict) else {}
     config = {key: _named(config[key], families, key) if key in ("evaluations", "claims") else config[key] for key in config}
-    return config | {
-        "data": {**data, "sets": {**(data.get("sets") or {}), **sets}},
-        "architectures": {**(config.get("architectures") or {}), **networks},
-        "runs": {**(config.get("runs") or {}), **runs},
-    }
+    # What is wrong with the zoo's own settings is said of them, before the sets that they stand for are looked at.
+    return (
+        {"zoo": zoo}
+        | config
+        | {
+            "data": {**data, "sets": {**(data.get("sets") or {}), **sets}},
+            "architectures": {**(config.get("architectures") or {}), **networks},
+            "runs": {**(config.get("runs") or {}), **runs},
+        }
+    )
 
 
 def read(path: str | Path) -> list[dict[str, str]]:
