@@ -1,6 +1,5 @@
 """The step that brings one source file with a checksum into the study's folder, and the choice of the files that a set needs."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -45,7 +44,7 @@ def wanted(source: str, folder: str | Path) -> list[str]:
 
 
 def fetch(path: str, output: str | Path) -> dict[str, str]:
-    """Put a file, checked, at `output`: a hard link where the disk allows it, else a copy.
+    """Put a copy of a file, checked, at `output`. Not a link: Snakemake dates the outputs of its jobs, and the mirror is not ours.
 
     Args:
         path: a key of `FILES`.
@@ -59,8 +58,5 @@ def fetch(path: str, output: str | Path) -> dict[str, str]:
     """
     place = mirrors.obtain(FILES[path])
     with files.atomic(output) as temporary:
-        try:
-            os.link(place.resolve(), temporary)
-        except OSError:  # another disk, or a file of another user
-            shutil.copyfile(place, temporary)
+        shutil.copyfile(place, temporary)
     return {"found": str(place)}
