@@ -13,8 +13,8 @@ from typing import Any
 from geed.study import work
 from geed.study.plan import Plan
 
-# MB of a process that has imported its packages (measured 180 to 320 without torch, 400 to 550 with it), with room to spare.
-_LIGHT, _HEAVY, _CUDA = 700, 1000, 3000
+# MB of a process that has imported its packages (measured 180 to 320 without torch, 400 to 665 with it); compilers reserve more.
+_LIGHT, _HEAVY, _CUDA = 1000, 1500, 3000
 _SHORTEST = 20  # minutes that any job is given: a cluster's file system may take minutes to import a package
 # Rates, each a third of what was measured or slower (docs/slurm.md): on a core, and on a GPU.
 _SECONDS = {False: {"images": 2e-4, "gmac": 0.3, "numbers": 2e-3, "sets": 2.0}, True: {"images": 5e-5, "gmac": 3e-3, "sets": 2.0}}
