@@ -44,7 +44,7 @@ def wanted(source: str, folder: str | Path) -> list[str]:
 
 
 def fetch(path: str, output: str | Path) -> dict[str, str]:
-    """Put a copy of a file, checked, at `output`. Not a link: Snakemake dates the outputs of its jobs, and the mirror is not ours.
+    """Put a copy of a file, checked, at `output`. Not a link: Snakemake dates outputs, and the mirror is not ours.
 
     Args:
         path: a key of `FILES`.
