@@ -99,6 +99,7 @@ def bless(study: str) -> None:
         raise GeedError(f"results/{study}/claims.json: no such file; run the study first")
     shutil.rmtree(target, ignore_errors=True)
     files = [results / f"claims.{suffix}" for suffix in ("csv", "md", "json")]
+    files += [path for path in [results / "readings.md"] if path.exists()]
     files += [path for path in sorted((results / "claims").iterdir()) if not path.name.endswith(".record.json")]
     files += sorted(figures.glob("*.png"))
     training = [read_json(path) for path in sorted((results / "models").rglob("*.record.json"))]
