@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas
+
 from geed.claims import parts as claim_parts
 from geed.claims import table as claim_table
 from geed.claims.names import FIGURES
@@ -31,6 +33,7 @@ _HEADLINES = {
     "M2": ("similarity", "logit_ratio", "shift_ratio"),
     "M3": ("norm_ratio",),
 }
+_Z = "Mean ± standard deviation over seeds; z: the difference in units of the combined standard deviation, rounding included."
 _WHERE = ("comparison", "arm", "domain")
 
 
@@ -122,7 +125,7 @@ def _study(claim: str, reference: Reference) -> list[str]:
         lines += [f"![{result['statement']}](../reference/{study}/figures/{FIGURES[claim]}.png)", ""]
     if result["part_verdicts"]:
         lines += [*_table(["part", "verdict"], result["part_verdicts"].items()), ""]
-    lines += [*_numbers(claim, reference), *_networks(claim, reference, result)]
+    lines += [*_numbers(claim, reference), *_published(claim, reference), *_networks(claim, reference, result)]
     floor, null = result["floor"], result["null"]
     shown = [[name, number(floor.get(name)), number(null.get(name))] for name in floor | null]
     if shown:
@@ -164,6 +167,31 @@ def _numbers(claim: str, reference: Reference) -> list[str]:
         *_table(["statistic", *cells, "metric", "estimate [interval]", *(["p (Holm)"] if tested else []), "seeds"], shown),
         "",
     ]
+
+
+def _published(claim: str, reference: Reference) -> list[str]:
+    """What was measured beside what the paper prints or plots, mean ± standard deviation over seeds."""
+    parts = claim_parts.read(reference.folder / f"claims/{claim}.csv")
+    if "published" not in parts or parts["published"].isna().all():
+        return []
+    rows = parts[parts["published"].notna()]
+    shift = rows["severity"] > 0 if "severity" in rows else rows["published"].isna()
+    shown = [
+        [
+            row["comparison"],
+            row["role"].replace("_", " "),
+            row["metric"] + (f" at β = {row['severity'] / 1000:g}" if moved else ""),
+            _plus_minus(row["estimate"], row["std"]),
+            _plus_minus(row["published"], row["published_std"]),
+            NOTHING if pandas.isna(row["z"]) else f"{row['z']:+.1f}",
+        ]
+        for row, moved in zip(rows.to_dict("records"), shift, strict=True)
+    ]
+    return [*_table(["comparison", "arm", "metric", "here", "the paper", "z"], shown), "", _Z, ""]
+
+
+def _plus_minus(mean: float, std: float) -> str:
+    return number(mean) if pandas.isna(std) else f"{number(mean)} ± {number(std)}"
 
 
 def _networks(claim: str, reference: Reference, result: Mapping[str, Any]) -> list[str]:
