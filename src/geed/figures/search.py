@@ -67,6 +67,7 @@ def _panel(axes: "Axes", result: dict[str, Any], table: "pd.DataFrame") -> None:
     axes.axvline(result["weight"], color=style.PALE, linewidth=4, zorder=0)
     axes.set_xscale("log")
     axes.minorticks_off()
+    axes.set_xticks(table["weight"], [f"{weight:g}" for weight in table["weight"]])
 
 
 def _title(searches: "dict[str, tuple[dict[str, Any], pd.DataFrame]]") -> str:
