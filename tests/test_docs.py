@@ -43,14 +43,17 @@ def test_numbers_of_a_page_are_those_of_the_reference(tmp_path):
     assert set(words) == set(CLAIMS)
     results = read_json(tmp_path / "demo/claims.json")
     result = next(entry for entry in results if entry["id"] == "K1")
-    result |= {"estimate": 0.123456, "verdict": "inconclusive", "accuracies": result["accuracies"] | {"plain": 0.4321}}
+    result |= {"estimate": 0.123456, "verdict": "inconclusive"}
     write_json(tmp_path / "demo/claims.json", results)
+    accuracies = read_table(tmp_path / "demo/accuracies.csv")
+    accuracies.loc[accuracies["run"] == "plain", "mean"] = 0.4321
+    write_table(tmp_path / "demo/accuracies.csv", accuracies)
     parts = tmp_path / "demo/claims/K1.csv"
     rows = read_table(parts)
     rows.loc[rows["part"] == "output_share", "estimate"] = 0.7654321
     write_table(parts, rows)
     text = page("K1", [reference], words["K1"])
-    for shown in ("## Study demo: inconclusive", "**0.123 [", "| 0.432 |", "| 0.765 ["):
+    for shown in ("## Study demo: inconclusive", "**0.123 [", "| 0.432 on ", "| 0.765 ["):
         assert shown in text
 
 
