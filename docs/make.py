@@ -71,21 +71,25 @@ def results() -> dict[str, str]:
     return {"results.md": result_pages.index(references, deciding)} | pages
 
 
-def accuracies(study: str) -> "pandas.DataFrame":
-    """Accuracy of every trained network on clean images, one row a run and evaluation, from a study's measurements.
-
-    `own`: on the data set that the run was trained on; `lowest`: that of the worst seed.
-    """
+def whole_networks(study: str) -> "pandas.DataFrame":
+    """What was measured of whole trained networks on clean images; `own`: on the data set that the run was trained on."""
     import pandas
 
     files = sorted((ROOT / "results" / study / "measurements").glob("*/seed-*/table.parquet"))
-    rows = pandas.concat([pandas.read_parquet(path, filters=[("metric", "==", "accuracy")]) for path in files])
-    rows = rows[(rows["corruption"] == "none") & (rows["epoch"] == rows.groupby("run")["epoch"].transform("max"))]
-    rows = rows.drop_duplicates(["run", "seed", "evaluation"])  # the same under every group
-    found = rows.groupby(["run", "evaluation", "data"])["value"].agg(mean="mean", std="std", lowest="min", n_seeds="count")
-    found = found.join(rows.groupby(["run", "evaluation", "data"])["n_images"].max()).reset_index()
+    rows = pandas.concat(
+        [pandas.read_parquet(path, filters=[("layer", "==", ""), ("corruption", "==", "none")]) for path in files]
+    )
+    rows = rows[rows["epoch"] == rows.groupby("run")["epoch"].transform("max")]
     runs = study_plan(study).runs
-    return found.assign(own=[runs[row.run]["data"] == row.data for row in found.itertuples()])
+    return rows.assign(own=[runs[run]["data"] == data for run, data in zip(rows["run"], rows["data"], strict=True)])
+
+
+def accuracies(rows: "pandas.DataFrame") -> "pandas.DataFrame":
+    """Accuracy of every network, one row a run and evaluation; `lowest`: that of the worst seed."""
+    rows = rows[rows["metric"] == "accuracy"].drop_duplicates(["run", "seed", "evaluation"])  # the same under every group
+    found = rows.groupby(["run", "evaluation", "data"])
+    summary = found["value"].agg(mean="mean", std="std", lowest="min", n_seeds="count")
+    return summary.join(found[["n_images", "own"]].max()).reset_index()
 
 
 def bless(study: str) -> None:
@@ -111,8 +115,10 @@ def bless(study: str) -> None:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target / name)
         record["files"][name.as_posix()] = sha256(path)
-    write_table(target / "accuracies.csv", accuracies(study))
-    record["files"]["accuracies.csv"] = sha256(target / "accuracies.csv")
+    measured = whole_networks(study)
+    write_table(target / "accuracies.csv", accuracies(measured))
+    (target / "networks.md").write_text(result_pages.networks(study, measured), encoding="utf-8")
+    record["files"] |= {name: sha256(target / name) for name in ("accuracies.csv", "networks.md")}
     record["packages"], record["machine"] = training[0]["packages"], training[0]["machine"]
     record["compute_seconds"] = round(sum(read_json(path)["cost"]["wall_seconds"] for path in results.rglob("*.record.json")), 1)
     write_json(target / "record.json", record)

@@ -76,6 +76,34 @@ def _index_row(claim: str, references: Sequence[Reference]) -> list[str]:
     return [f"[{claim}](results/{claim}.md): {statement}", *shown]
 
 
+def networks(study: str, rows: pandas.DataFrame) -> str:
+    """Every trained network of a study under every group, whether a claim names it or not, on the images of its own data set.
+
+    Args:
+        study: its name.
+        rows: of measurement tables, of whole networks on clean images; `own` says on whose data.
+    """
+    rows = rows[rows["own"] & ~rows["group"].str.startswith("lie:")]
+    rows = rows.assign(name=rows["metric"] + rows["distance"].map(lambda distance: f"/{distance}" if distance else ""))
+    rows = rows[rows["n_images"] == rows.groupby(["run", "name"])["n_images"].transform("max")]
+    rows = rows.drop_duplicates(["run", "seed", "group", "name"])
+    lines = [
+        f"# Networks of the study {study}",
+        "",
+        f"Made by `make bless STUDY={study}` from its measurements, on clean test images.",
+    ]
+    lines += ["Mean ± standard deviation over seeds; what each metric is: [metrics.md](../../metrics.md)."]
+    for group, found in rows.groupby("group", sort=False):
+        names = list(dict.fromkeys(found["name"]))
+        cells = found.groupby(["run", "name"])["value"].agg(["mean", "std"])
+        shown = [
+            [run, *(_plus_minus(*cells.loc[(run, name)]) if (run, name) in cells.index else NOTHING for name in names)]
+            for run in dict.fromkeys(found["run"])
+        ]
+        lines += ["", f"## {group}", "", *_table(["run", *names], shown)]
+    return "\n".join(lines) + "\n"
+
+
 def page(claim: str, references: Sequence[Reference], words: Mapping[str, Any]) -> str:
     """The page of one claim.
 
@@ -134,10 +162,12 @@ def _study(claim: str, reference: Reference) -> list[str]:
     lines += [f"* {note}" for note in result["notes"]] + [""] * bool(result["notes"])
     record = read_json(reference.folder / "record.json")
     dirty = ", with uncommitted changes" if record["dirty"] else ""
-    tables = ", ".join(f"[{claim}.{suffix}](../reference/{study}/claims/{claim}.{suffix})" for suffix in ("json", "csv"))
+    links = [f"[{claim}.{suffix}](../reference/{study}/claims/{claim}.{suffix})" for suffix in ("json", "csv")]
+    if (reference.folder / "networks.md").exists():
+        links.append(f"[all networks](../reference/{study}/networks.md)")
     return [
         *lines,
-        f"All numbers: {tables}. Run of commit {str(record['commit'])[:7]}{dirty}; the whole study took "
+        f"All numbers: {', '.join(links)}. Run of commit {str(record['commit'])[:7]}{dirty}; the whole study took "
         f"{duration(record['compute_seconds'])} of one core ({record['machine']['device']}).",
     ]
 
