@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from geed.models.build import GlobalAveragePool
+from geed.models.layers import GlobalAveragePool
 
 
 def _initialise(model: nn.Module) -> None:

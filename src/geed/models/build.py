@@ -7,7 +7,7 @@ grid symmetric (15 -> 8), hence a steerable network is exactly equivariant there
 Sources: E(2)-steerable CNNs, Weiler and Cesa 2019 (arXiv 1911.08251), through e2cnn.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +17,7 @@ from torch import Tensor, nn
 from geed import compat, groups, seeds
 from geed.errors import GeedError, nearest
 from geed.metrics.session import FORWARD_ERRORS
-
-
-class Normalise(nn.Module):
-    """(x - mean) / std by channel; the constants come from the specification and are not trained."""
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float]):
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [0, 1] -> the same shape, about zero mean and unit deviation."""
-        return (images - self.mean) / self.std
-
-
-class GlobalAveragePool(nn.Module):
-    """The mean over positions: (N, C, H, W) -> (N, C). Takes e2cnn's GeometricTensor too."""
-
-    def forward(self, maps: Any) -> Tensor:
-        """Feature maps -> pooled features (N, C)."""
-        maps = maps if isinstance(maps, Tensor) else maps.tensor
-        return maps.mean(dim=(2, 3))
+from geed.models.layers import GlobalAveragePool, Normalise
 
 
 class Network(nn.Module):
@@ -355,9 +334,9 @@ class Published(Network):
         except GeedError as error:
             raise GeedError(f"architecture.name: {error}") from error
         if name.startswith(published.TIMM):
-            from geed.models import zoo
+            from geed.models import from_timm
 
-            self.trunk, settings, self._heads, blocks = zoo.of_timm(name, spec["classes"])
+            self.trunk, settings, self._heads, blocks = from_timm.network(name, spec["classes"])
         else:
             info = published.PRETRAINED[name]
             self.trunk, settings = info.build(spec["classes"]), info.preprocessing

@@ -23,6 +23,7 @@ from geed import compat, files, seeds
 from geed.data import mirror as mirrors
 from geed.data import store
 from geed.errors import GeedError, nearest
+from geed.models import from_timm
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -140,33 +141,6 @@ def resolve(
     return Loaded(model.eval(), preprocessing, record)
 
 
-def of_timm(name: str, classes: int) -> tuple[nn.Module, dict[str, Any], tuple[str, ...], tuple[str, ...]]:
-    """A network of timm for a study, its weights random.
-
-    Args:
-        name: ``timm:NAME``.
-        classes: number of outputs.
-
-    Returns:
-        The network; its data config, `mean` and `std` among it; names of its classifiers (two after distillation); names of its
-        blocks, shallow first, where it tells.
-
-    Raises:
-        GeedError: unknown name, or a network without a classifier.
-    """
-    timm = compat.import_timm()
-    _check_timm(timm, name.removeprefix("timm:"))
-    model = _created(name, False, lambda: timm.create_model(name.removeprefix("timm:"), num_classes=classes))
-    heads = model.pretrained_cfg.get("classifier") or ()
-    heads = (heads,) if isinstance(heads, str) else tuple(heads)
-    modules = dict(model.named_modules())
-    if not heads or any(head not in modules for head in heads):
-        raise GeedError(f"{name}: expected a network with a classifier that timm names, found none")
-    stages = model.feature_info if isinstance(getattr(model, "feature_info", None), list) else []
-    blocks = tuple(stage["module"] for stage in stages if stage.get("module") in modules)
-    return model, timm.data.resolve_model_data_config(model), heads, blocks
-
-
 def save_timm(name: str, output: str | Path, mirror: str | Path | None = None) -> dict[str, Any]:
     """Write timm's pretrained weights of a network as safetensors: the float tensors, sorted by name.
 
@@ -183,11 +157,11 @@ def save_timm(name: str, output: str | Path, mirror: str | Path | None = None) -
         GeedError: unknown name, no weights to be had, or a file of the mirror that does not fit.
     """
     timm = compat.import_timm()
-    _check_timm(timm, name)
+    from_timm.check(timm, name)
     mirror = mirrors.resolve(mirror)
     kept = Path(mirror or "", "weights", "timm", f"{name}.safetensors")
     here = bool(mirror) and kept.is_file()
-    model = _created(f"timm:{name}", not here, lambda: timm.create_model(name, pretrained=not here))
+    model = from_timm.created(f"timm:{name}", not here, lambda: timm.create_model(name, pretrained=not here))
     tensors = {key: value.contiguous() for key, value in sorted(model.state_dict().items()) if value.is_floating_point()}
     if here:
         found = _read_weights(kept)
@@ -206,13 +180,6 @@ def save_timm(name: str, output: str | Path, mirror: str | Path | None = None) -
         "accuracy": None,
         "preprocessing": timm.data.resolve_model_data_config(model),
     }
-
-
-def _check_timm(timm: Any, name: str) -> None:
-    if not timm.is_model(name.removeprefix("timm:").split(".")[0]):
-        raise GeedError(
-            f"unknown timm model '{name.removeprefix('timm:')}'{nearest(name.removeprefix('timm:'), timm.list_models())}"
-        )
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
@@ -286,12 +253,14 @@ def _shape_of(content: Any) -> str:
 
 def _timm(name: str, pretrained: bool, num_classes: int | None, size: int | None) -> tuple[nn.Module, Preprocessing]:
     timm = compat.import_timm()
-    _check_timm(timm, name)
-    model = _created(f"timm:{name}", pretrained, lambda: timm.create_model(name, pretrained=pretrained, num_classes=num_classes))
+    from_timm.check(timm, name)
+    model = from_timm.created(
+        f"timm:{name}", pretrained, lambda: timm.create_model(name, pretrained=pretrained, num_classes=num_classes)
+    )
     config = timm.data.resolve_model_data_config(model)
     if size is not None:
         if hasattr(model, "set_input_size"):
-            _created(f"timm:{name} at {size} pixels", False, lambda: model.set_input_size(img_size=(size, size)))
+            from_timm.created(f"timm:{name} at {size} pixels", False, lambda: model.set_input_size(img_size=(size, size)))
         config["input_size"] = (config["input_size"][0], size, size)
     resize = timm.data.create_transform(**config, is_training=False, normalize=False)
     channels, height, width = config["input_size"]
@@ -318,7 +287,7 @@ def _torchvision(name: str, pretrained: bool, num_classes: int | None, size: int
         raise GeedError(f"torchvision:{name}: the number of classes of pretrained weights is fixed; leave it out, or give a file")
     if size is not None and name.startswith("vit_"):
         options["image_size"] = size
-    model = _created(
+    model = from_timm.created(
         f"torchvision:{name}", pretrained, lambda: models.get_model(name, weights=default if pretrained else None, **options)
     )
     preset = default.transforms()
@@ -360,7 +329,7 @@ def _function(module_name: str, name: str, size: int | None) -> tuple[nn.Module,
     if not callable(function):
         choices = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise GeedError(f"{where}: {module_name} has no function '{name}'{nearest(name, choices)}")
-    model = _created(where, False, function)
+    model = from_timm.created(where, False, function)
     if not isinstance(model, nn.Module):
         raise GeedError(f"{where}: expected it to return a torch.nn.Module, found {type(model).__name__}")
     return model, _plain("none declared: images in [0, 1]", None, size)
@@ -396,19 +365,6 @@ def _with_channels(image: "Image", channels: int | None) -> "Image":
     """The image in grey (1) or colour (3); where the model does not say, grey stays grey."""
     grey = image.mode in ("1", "L", "I", "I;16", "F") if channels is None else channels == 1
     return image.convert("L" if grey else "RGB")
-
-
-def _created(what: str, pretrained: bool, create: Callable[[], Any]) -> Any:
-    try:
-        return create()
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        if pretrained:
-            raise GeedError(
-                f"{what}: no pretrained weights to be had ({type(error).__name__}: {reason}); "
-                "without a connection, give a downloaded file as weights"
-            ) from error
-        raise GeedError(f"{what}: building it raised {type(error).__name__}: {reason}") from error
 
 
 def _refuse(spec: str, **options: Any) -> None:
