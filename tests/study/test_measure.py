@@ -179,7 +179,7 @@ def test_types_of_layers():
     assert [lie.type_of(module) for module in blurred.blocks[1]] == ["convolution", "normalisation", "activation", "pooling"]
     modules = [vit.trunk.patch_embed.proj, vit.trunk.blocks[0].attn, vit.trunk.blocks[0].mlp.act, vit.trunk.blocks[0].norm1, vit]
     assert [lie.type_of(module) for module in modules] == [
-        "strided_convolution",
+        "patch_embedding",
         "attention",
         "activation",
         "normalisation",
