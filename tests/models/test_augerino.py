@@ -9,7 +9,8 @@ from geed import groups
 from geed.metrics.engine import measure
 from geed.models import weights
 from geed.models.augerino import COPIES, AffineMotions
-from geed.models.build import build, parameter_count
+from geed.models.build import build
+from geed.models.network import parameter_count
 from geed.training import objectives
 
 MLP = {"kind": "perceptron", "hidden": 8, "layers": 2}

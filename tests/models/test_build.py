@@ -1,12 +1,17 @@
 """Networks do what their construction promises: exact symmetry, matched size, named layers, named random streams."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 import geed
-from geed import groups
+from geed import compat, groups
 from geed.errors import GeedError
-from geed.models.build import build, parameter_count
+from geed.models.build import build
+from geed.models.layers import BlurPool
+from geed.models.network import parameter_count
 
 SYMMETRIES = ["rotations:4", "reflections", "dihedral:4"]
 
@@ -243,6 +248,37 @@ def test_token_networks_have_the_contract_of_a_network_and_both_kinds_of_lie_der
     assert whole["value"].item() > 0 and layers["value"].sum() > 0
     again = build(spec(size=16, **architecture), "t").state_dict()
     assert all(torch.equal(value, again[name]) for name, value in build(spec(size=16, **architecture), "t").state_dict().items())
+
+
+@pytest.mark.parametrize("architecture", TOKENS, ids=lambda entry: entry["kind"])
+def test_token_networks_are_those_of_timm(architecture):
+    timm = compat.import_timm()
+    ours = trained(build(spec(size=16, channels=3, **architecture), "t"), images(size=16, channels=3))
+    options = {"img_size": 16, "patch_size": 4, "num_classes": 0, "embed_dim": 16}
+    if architecture["kind"] == "vit":
+        theirs = timm.models.VisionTransformer(global_pool="avg", class_token=False, depth=2, num_heads=2, **options)
+    else:
+        theirs = timm.models.MlpMixer(num_blocks=2, **options)
+    fresh = build(spec(size=16, channels=3, **architecture), "t").state_dict()
+    for name, value in theirs.state_dict().items():  # initial distributions: the same, to their sampling error
+        assert value.std(correction=0).item() == pytest.approx(fresh[name].std(correction=0).item(), rel=0.35, abs=1e-5), name
+    weights = {name: value for name, value in ours.state_dict().items() if not name.startswith("head.")}
+    theirs.load_state_dict(weights, strict=True)
+    x = images(size=16, channels=3)
+    with torch.no_grad():
+        torch.testing.assert_close(theirs.eval()(ours.normalise(x)), ours.features(x))
+
+
+def test_blur_pooling_is_that_of_timm():
+    maps = torch.randn(2, 5, 15, 18, generator=torch.Generator().manual_seed(0))
+    expected = compat.import_timm().layers.BlurPool2d(5, filt_size=3, stride=2)(maps)
+    torch.testing.assert_close(BlurPool(2)(maps), expected)
+
+
+def test_networks_that_are_trained_here_import_no_timm():
+    code = "import sys, geed.training.loop, geed.study.train, geed.study.measure, geed.models.build as b; "
+    code += f"b.build({spec(size=16, **TOKENS[0])!r}); assert 'timm' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_patches_and_heads_must_divide():

@@ -9,7 +9,8 @@ from geed import compat, files
 from geed.data import store
 from geed.errors import GeedError
 from geed.models import weights, zoo
-from geed.models.build import Normalise, build
+from geed.models.build import build
+from geed.models.layers import Normalise
 from geed.models.pretrained import load_pretrained
 from geed.models.published import PRETRAINED, convert
 

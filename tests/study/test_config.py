@@ -374,7 +374,8 @@ def test_the_standard_study_has_five_seeds_on_digits_and_three_on_photographs():
 
 @pytest.mark.slow
 def test_the_networks_of_the_standard_study_match_in_size():
-    from geed.models.build import build, parameter_count
+    from geed.models.build import build
+    from geed.models.network import parameter_count
 
     plan = study_plan.load([ROOT / "config.yaml", ROOT / "workflow/studies/standard.yaml"], ROOT / "workflow/schemas")
     for entry in plan.claims["K1"]["comparisons"].values():

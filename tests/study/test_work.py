@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from geed.models.build import build, parameter_count
+from geed.models.build import build
+from geed.models.network import parameter_count
 from geed.study import plan as study_plan
 from geed.study import resources, work
 

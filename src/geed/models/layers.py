@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -21,9 +22,25 @@ class Normalise(nn.Module):
 
 
 class GlobalAveragePool(nn.Module):
-    """The mean over positions: (N, C, H, W) -> (N, C). Takes e2cnn's GeometricTensor too."""
+    """The mean over positions: maps (N, C, H, W) or tokens (N, T, C) -> (N, C). Takes e2cnn's GeometricTensor too."""
 
     def forward(self, maps: Any) -> Tensor:
-        """Feature maps -> pooled features (N, C)."""
+        """Feature maps or tokens -> pooled features (N, C)."""
         maps = maps if isinstance(maps, Tensor) else maps.tensor
-        return maps.mean(dim=(2, 3))
+        return maps.mean(dim=1 if maps.ndim == 3 else (2, 3))
+
+
+class BlurPool(nn.Module):
+    """Every `stride`-th pixel of the maps blurred with the binomial filter 1-2-1 (Zhang 2019), mirrored at the border."""
+
+    def __init__(self, stride: int):
+        super().__init__()
+        self.stride = stride
+        row = torch.tensor([0.25, 0.5, 0.25])
+        self.register_buffer("kernel", torch.outer(row, row), persistent=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Feature maps (N, C, H, W) -> (N, C, ceil(H / stride), ceil(W / stride))."""
+        channels = maps.shape[1]
+        padded = F.pad(maps, (1, 1, 1, 1), mode="reflect")
+        return F.conv2d(padded, self.kernel.expand(channels, 1, 3, 3), stride=self.stride, groups=channels)

@@ -42,7 +42,7 @@ def load_pretrained(
         return loaded.model, loaded.record
     if name not in PRETRAINED:
         raise GeedError(f"unknown pretrained network '{name}'{nearest(name, PRETRAINED)}; or timm:NAME, torchvision:NAME")
-    from geed.models.build import Normalise
+    from geed.models.layers import Normalise
 
     info = PRETRAINED[name]
     model = info.build()

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from geed import files
 from geed.errors import GeedError
-from geed.models.build import Network, build
+from geed.models.build import build
+from geed.models.network import Network
 
 if TYPE_CHECKING:
     from safetensors import safe_open

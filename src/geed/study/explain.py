@@ -15,7 +15,7 @@ from geed.errors import GeedError
 from geed.groups import Group
 from geed.metrics.saliency import saliency_maps, similarity
 from geed.models import weights as model_weights
-from geed.models.build import Network
+from geed.models.network import Network
 
 ROLES = ("augmented", "tied", "regularised")
 

@@ -19,7 +19,7 @@ from geed.lie.endtoend import difference_quotient, lie_derivative
 from geed.lie.layerwise import layerwise_lie_derivative
 from geed.lie.stops import ROOT
 from geed.lie.transforms import TYPES
-from geed.models.build import Network, parameter_count
+from geed.models.network import Network, parameter_count
 
 REDUCE = "mean_abs"
 

@@ -17,7 +17,7 @@ from geed.files import write_table
 from geed.metrics.dispersion import latent_dispersion, output_dispersion
 from geed.metrics.engine import measure
 from geed.models import weights as model_weights
-from geed.models.build import Network
+from geed.models.network import Network
 from geed.progress import bar
 from geed.study import device as devices
 from geed.study import lie

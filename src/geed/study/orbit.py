@@ -14,7 +14,7 @@ from geed.errors import GeedError
 from geed.groups.fields import fibres
 from geed.metrics.engine import measure
 from geed.models import weights as model_weights
-from geed.models.build import Network
+from geed.models.network import Network
 
 _SHOWN = 4  # elements of the orbit, the identity first
 _PROFILED = 512  # test images over which the deviation by depth is measured

@@ -27,7 +27,7 @@ from geed.groups import Group
 from geed.metrics.saliency import KEPT, STEPS, integrated_gradients, similarity, smoothed
 from geed.metrics.spectral import jacobian_norm
 from geed.models import weights as model_weights
-from geed.models.build import Network
+from geed.models.network import Network
 from geed.progress import bar
 from geed.study import device as devices
 

@@ -12,7 +12,8 @@ from geed import files
 from geed.data import store
 from geed.data.imageset import ImageSet
 from geed.errors import GeedError
-from geed.models.build import build, parameter_count
+from geed.models.build import build
+from geed.models.network import parameter_count
 from geed.models.weights import load, save, save_snapshots, scale, take_trunk
 from geed.progress import bar
 from geed.study import device as devices

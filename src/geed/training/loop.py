@@ -20,7 +20,7 @@ from geed import seeds
 from geed.data.imageset import ImageSet
 from geed.errors import GeedError
 from geed.models import weights
-from geed.models.build import Network
+from geed.models.network import Network
 from geed.training import checkpoints, objectives
 from geed.training.augmentation import Pipeline
 from geed.training.probe import linear_probe

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from geed import groups, seeds
 from geed.errors import GeedError, nearest
-from geed.models.build import Network
+from geed.models.network import Network
 from geed.training.augmentation import act_each
 from geed.training.names import OBJECTIVES, OPTIONS, SELF_SUPERVISED
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from geed.models.build import Network
+from geed.models.network import Network
 
 
 def linear_probe(model: Network, images: Tensor, labels: Tensor, batch_size: int = 512) -> float:
