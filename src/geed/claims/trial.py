@@ -139,7 +139,8 @@ class Trial:
         self._staged[key] = _Arm(f"{images}/{values.shape[1]}", seeds, values)
         self._seeds[key[0]] = tuple(seed for seed in self._seeds.get(key[0], seeds) if seed in seeds)
         self._sizes[key] = values.shape[1]
-        self.n_images = max(self.n_images, values.shape[1])
+        if key[-1] != "accuracy":  # which may be of more images than what the claim is about
+            self.n_images = max(self.n_images, values.shape[1])
 
     def note_accuracy(self, run: str, *, group: str, evaluation: str) -> None:
         """Note the accuracy of a run for the result."""

@@ -42,6 +42,9 @@ def figure(result: dict[str, Any], parts: "pd.DataFrame") -> "Figure":
                 (rows["comparison"] == name) & (rows["group"] == group) & rows["accuracy"].notna() & (rows["estimate"] > 0)
             ]
             _panel(axes, own, looks)
+            for untrained in tables.select(parts, "untrained", comparison=name, group=group)["estimate"]:
+                axes.axhline(untrained, color=style.GREY, linewidth=0.8, linestyle="--", zorder=1)
+            style.log_axis(axes, "y")
             slope = tables.interval(tables.one(parts, "slope", comparison=name, group=group))
             style.panel_label(axes, f"{tables.words(name)}, {tables.transform_label(group)}\nslope {slope}")
             if row == len(names) - 1:
@@ -62,7 +65,6 @@ def _panel(axes: "Axes", rows: "pd.DataFrame", looks: dict[str, Role]) -> None:
             x, y = own["accuracy"].to_numpy(), np.log(own["estimate"].to_numpy())
             fitted = y.mean() + (x - x.mean()) * ((x - x.mean()) @ (y - y.mean())) / max((x - x.mean()) @ (x - x.mean()), 1e-12)
             axes.plot(x, np.exp(fitted), color=look.colour, linewidth=0.7, zorder=2)
-    style.log_axis(axes, "y")
     axes.locator_params(axis="x", nbins=4)
 
 
@@ -77,6 +79,6 @@ def _title(parts: "pd.DataFrame") -> str:
 def _caption(result: dict[str, Any], rows: "pd.DataFrame") -> str:
     return (
         "End-to-end Lie derivative of the softmax, mean |dp/dt| over classes; translations in half image widths, rotations in "
-        "radians. Lines: least squares within each family. Slopes are of the natural logarithm, per 100 points of accuracy; "
-        f"those over all networks are of resampled networks, too. {tables.sample(result, rows)}"
+        "radians. Lines: least squares within each family; dashed: untrained networks. Slopes are of the natural logarithm, per "
+        f"100 points of accuracy; those over all networks are of resampled networks, too. {tables.sample(result, rows)}"
     )

@@ -69,6 +69,9 @@ _RC = {
 }
 
 
+_MANY = 50  # times the lowest: from here on a logarithmic axis labels decades only
+
+
 @dataclass(frozen=True)
 class Role:
     """How a role is drawn wherever it appears, and what the legend calls it."""
@@ -246,12 +249,13 @@ def depth_axis(axes: "Axes", label: str = "") -> None:
 
 
 def log_axis(axes: "Axes", which: str) -> None:
-    """A logarithmic axis, "x" or "y", that has labelled ticks over less than a decade too."""
+    """A logarithmic axis, "x" or "y", with labelled ticks over less than a decade too; call it when all is drawn."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     axes.set(**{f"{which}scale": "log"})
     axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+    low, high = sorted(axis.get_view_interval())
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < _MANY * low else (1,), numticks=8))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
 
