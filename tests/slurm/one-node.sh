@@ -113,6 +113,7 @@ case "${1:-}" in
         wait_for ready
         ;;
     stop)
+        if runs slurmctld; then scancel --user "$(id -un)"; sleep 1; fi # else their processes outlive the daemons
         for daemon in slurmd slurmctld munged; do end $daemon; done
         # With a configuration and no controller, each start of Snakemake would wait 10 s for its answer.
         if grep -qF "$OURS" /etc/slurm/slurm.conf 2>/dev/null; then rm -f /etc/slurm/{slurm,gres,cgroup}.conf; fi

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.demo
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results/demo"
-CLAIMS = ["K1", "K2", "K3", "K4", "K5", "M1", "M2", "M3", "P31", "P32"]
+CLAIMS = ["K1", "K2", "K3", "K4", "K5", "L1", "L2", "L3", "M1", "M2", "M3", "P31", "P32"]
 
 
 @pytest.fixture(scope="module", autouse=True)
