@@ -1,6 +1,6 @@
 """Write the pages that are made, and bless a study's results as the reference that the README quotes.
 
-    python docs/make.py                 docs/config.md from the schema; docs/results and the README's tables from docs/reference/
+    python docs/make.py                 docs/config.md from the schema; docs/results and the README's table from docs/reference/
     python docs/make.py --bless demo    first copy verdicts, parts and figures of results/demo to docs/reference/demo/
 
 `make docs` and `make bless` call it; tests hold the pages in step.
@@ -44,15 +44,15 @@ def config_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_tables(readme: str) -> str:
-    """The README with the table of every blessed study between its markers."""
-    for folder in sorted(REFERENCE.glob("*/")):
-        start, end = f"<!-- claims of {folder.name}: made by `make docs` -->\n", f"<!-- end of {folder.name} -->"
-        if start in readme:
-            before, rest = readme.split(start)
-            frame = table.collect(read_json(folder / "claims.json"))
-            readme = f"{before}{start}\n{table.markdown(frame)}\n{end}{rest.split(end, 1)[1]}"
-    return readme
+def with_verdicts(readme: str) -> str:
+    """The README with the verdict on every claim between its markers: of several blessed studies, that of the most computation."""
+    start, end = "<!-- verdicts: made by `make docs` -->\n", "<!-- end of verdicts -->"
+    found: dict[str, dict] = {}
+    for folder in sorted(REFERENCE.glob("*/"), key=lambda folder: read_json(folder / "record.json")["compute_seconds"]):
+        found |= {result["id"]: result for result in read_json(folder / "claims.json")}
+    before, rest = readme.split(start)
+    frame = table.collect([found[claim] for claim in CLAIMS if claim in found])
+    return f"{before}{start}\n{table.markdown(frame)}\n{end}{rest.split(end, 1)[1]}"
 
 
 def study_plan(study: str) -> plan.Plan:
@@ -136,7 +136,7 @@ def main() -> None:
     for name, page in results().items():
         (ROOT / "docs" / name).write_text(page, encoding="utf-8")
     readme = ROOT / "README.md"
-    readme.write_text(with_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    readme.write_text(with_verdicts(readme.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":
