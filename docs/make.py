@@ -45,7 +45,7 @@ def config_page() -> str:
 
 
 def with_verdicts(readme: str) -> str:
-    """The README with the verdict on every claim between its markers: of several blessed studies, that of the most computation."""
+    """The README with the verdict on every claim between its markers: of blessed studies, that of the most computation."""
     start, end = "<!-- verdicts: made by `make docs` -->\n", "<!-- end of verdicts -->"
     found: dict[str, dict] = {}
     for folder in sorted(REFERENCE.glob("*/"), key=lambda folder: read_json(folder / "record.json")["compute_seconds"]):
