@@ -79,7 +79,7 @@ def test_every_claim_of_the_schema_can_be_decided_and_the_other_way_round():
     assert set(schema["properties"]) == set(CLAIMS)
 
 
-@pytest.mark.parametrize(("study", "decided"), [("demo", "KMP"), ("genuine", "MP"), ("lie", "LP")])
+@pytest.mark.parametrize(("study", "decided"), [("demo", "KLMP"), ("genuine", "MP"), ("lie", "LP")])
 def test_a_study_decides_its_claims_and_measures_what_they_need(study, decided):
     from geed.study import plan
 

@@ -98,15 +98,15 @@ def past(tmp_path, demo):
 def test_a_study_is_forecast_from_another_one_s_records(past, demo):
     from geed.commands.plan import _samples
 
-    found = forecast.forecast(demo, _samples(past), reading=27)
+    found = forecast.forecast(demo, _samples(past), reading=33)
     counts = {name: stage.jobs for name, stage in found.stages.items()}
     # those of the DAG, which tests/workflow/test_dag.py counts
-    assert counts == {"prepare": 4, "corrupt": 1, "search": 0, "train": 63, "measure": 60, "look": 2, "read": 27}
+    assert counts == {"prepare": 4, "corrupt": 1, "search": 0, "train": 81, "measure": 78, "look": 2, "read": 33}
     steps = sum(3 * work.training(run, work.images(demo.sets[run["data"]])).amounts["steps"] for run in demo.runs.values())
-    assert found.stages["train"].hours == pytest.approx((63 * 1.5 + 0.001 * steps) / 3600, rel=1e-3)
+    assert found.stages["train"].hours == pytest.approx((81 * 1.5 + 0.001 * steps) / 3600, rel=1e-3)
     assert found.stages["train"].stretch == pytest.approx(1) and found.fits["train"].error == pytest.approx(1, abs=0.01)
     assert found.stages["look"].unknown == 2 and found.stages["look"].hours == 0
-    assert found.stages["measure"].disk == pytest.approx(60 / 1024, rel=0.3)
+    assert found.stages["measure"].disk == pytest.approx(78 / 1024, rel=0.3)
 
 
 def test_the_full_study_is_planned_to_the_last_job(past, monkeypatch):
@@ -130,8 +130,8 @@ def test_the_command_says_what_it_rests_on(past, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     assert main(["plan", "--records", str(past)]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("study demo: 63 networks, 157 jobs beside downloads\n")
-    assert "no record: 2 jobs not counted" in said and "63" in said
+    assert said.startswith("study demo: 81 networks, 199 jobs beside downloads\n")
+    assert "no record: 2 jobs not counted" in said and "81" in said
     assert "runs left out: within a factor 1.0" in said
     assert "GPU" not in said
 

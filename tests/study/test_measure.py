@@ -177,7 +177,7 @@ def test_types_of_layers():
     block = ["strided_convolution", "normalisation", "activation"]
     assert [lie.type_of(module) for module in cnn.blocks[1]] == block
     assert [lie.type_of(module) for module in blurred.blocks[1]] == ["convolution", "normalisation", "activation", "pooling"]
-    modules = [vit.trunk.patch_embed.proj, vit.trunk.blocks[0].attn, vit.trunk.blocks[0].mlp.act, vit.trunk.blocks[0].norm1, vit]
+    modules = [vit.patch_embed.proj, vit.blocks[0].attn, vit.blocks[0].mlp.act, vit.blocks[0].norm1, vit]
     assert [lie.type_of(module) for module in modules] == [
         "patch_embedding",
         "attention",

@@ -1,5 +1,7 @@
 """The work that is counted from settings is that of the networks that are built, and requests follow it."""
 
+import csv
+import runpy
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,23 @@ def test_a_folder_s_images_are_guessed():
     settings = {"source": "imagenet", "classes": None, "size": None, "channels": None, "limit": 2000, "split": None, "pad": None}
     images = work.images(settings)
     assert (images.side, images.classes, images.splits["test"]) == (224, 1000, 2000)
+
+
+def test_a_published_network_costs_what_was_counted_at_any_size():
+    known, other = work.Images(3, 224, 1000, {}), work.Images(3, 448, 1000, {})
+    small, large = ({"kind": "pretrained", "name": f"timm:{name}"} for name in ("resnet18.gluon_in1k", "resnet152.gluon_in1k"))
+    assert work.network(small, known).gmac == pytest.approx(1.814, abs=0.001)  # as its papers have it
+    assert work.network(small, other).gmac == pytest.approx(4 * 1.814, abs=0.005)
+    assert work.network(large, known).gmac > 6 * work.network(small, known).gmac
+    assert work.network({"kind": "pretrained", "name": "timm:never_counted"}, known).gmac == 4.1
+
+
+def test_the_table_of_costs_is_what_its_maker_counts():
+    cost = runpy.run_path(str(ROOT / "benchmarks/costs.py"))["cost"]
+    with work.COSTS.open(newline="") as stream:
+        rows = {row["name"]: row for row in csv.DictReader(stream)}
+    for name, size, classes in (("cifar10_resnet20", 32, 10), ("timm:tresnet_m.miil_in21k_ft_in1k", 224, 1000)):
+        assert {key: str(value) for key, value in cost(name, size, classes).items()} == rows[name]
 
 
 def test_work_grows_with_images_elements_and_layers(demo):

@@ -32,7 +32,7 @@ def network(name: str, classes: int) -> tuple[nn.Module, dict[str, Any], tuple[s
     if not heads or any(head not in modules for head in heads):
         raise GeedError(f"{name}: expected a network with a classifier that timm names, found none")
     stages = model.feature_info if isinstance(getattr(model, "feature_info", None), list) else []
-    blocks = tuple(stage["module"] for stage in stages if stage.get("module") in modules)
+    blocks = tuple(stage["module"] for stage in stages if stage.get("module") and stage["module"] in modules)  # TResNet's is ""
     return model, timm.data.resolve_model_data_config(model), heads, blocks
 
 

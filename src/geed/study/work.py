@@ -4,9 +4,12 @@ Resources are asked for by it, and the cost of a study is forecast from it (`gee
 convolutions and matrix products; what they leave out is in the rates that are fitted to jobs that ran.
 """
 
+import csv
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from geed import groups
@@ -15,6 +18,7 @@ from geed.metrics.registry import parse as parse_metric
 from geed.study.conditions import conditions
 from geed.training.names import TWO_VIEWS
 
+COSTS = Path(__file__).with_name("costs.csv")  # made by benchmarks/costs.py
 UNKNOWN_IMAGES = 50_000  # taken for a split of a folder, which nobody has counted
 UNKNOWN_SIDE = 224
 _COPIES = 4  # of an image in an augerino network
@@ -97,7 +101,7 @@ def images(settings: Mapping[str, Any]) -> Images:
 
 
 def network(architecture: Mapping[str, Any], data: Images) -> Network:
-    """The cost of a network; of networks that are known by name only, that of a ResNet-50 of the images' size."""
+    """The cost of a network; of a published one that nobody counted (`COSTS`), that of a ResNet-50."""
     kind = architecture["kind"]
     if kind == "augerino":
         inner = network(architecture["network"], data)
@@ -106,8 +110,16 @@ def network(architecture: Mapping[str, Any], data: Images) -> Network:
     count |= {"vit": _tokens, "mixer": _tokens}
     if kind in count:
         return count[kind](architecture, data)
-    share = (data.side / 224) ** 2
-    return Network(4.1 * share, 16, 5e6 * share, 25e6)
+    counted = _costs().get(architecture["name"], {"size": 224, "gmac": 4.1, "layers": 16, "numbers": 5e6, "parameters": 25e6})
+    share = (data.side / counted["size"]) ** 2
+    return Network(counted["gmac"] * share, int(counted["layers"]), counted["numbers"] * share, counted["parameters"])
+
+
+@functools.cache
+def _costs() -> dict[str, dict[str, float]]:
+    """Name of a published network -> what one image of `size` costs it."""
+    with COSTS.open(encoding="utf-8", newline="") as stream:
+        return {row.pop("name"): {key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)}
 
 
 def _cnn(architecture: Mapping[str, Any], data: Images) -> Network:
