@@ -117,6 +117,6 @@ def test_the_demo_study(node, tmp_path, wait_until):
     node.restart_controller()
     finished(checkout, process)
     assert [job["state"] for job in node.jobs()].count("CANCELLED") == 1
-    assert len(list((checkout.folder / "results/demo/claims").glob("*.record.json"))) == 10
+    assert len(list((checkout.folder / "results/demo/claims").glob("*.record.json"))) == 13
     code, words = checkout.geed("audit", "results/demo")
     assert code == 0, words
