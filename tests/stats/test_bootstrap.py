@@ -146,3 +146,36 @@ def test_interval_and_p_value():
 def test_bad_arms_are_refused(values):
     with pytest.raises(GeedError, match="a: expected"):
         Bootstrap("bad", resamples=10).add("digits", {"a": values}, seeds=(0, 1, 2))
+
+
+def test_a_small_sample_of_positive_values_stays_positive_and_covers():
+    hits, repeats, seeds = 0, 250, 4
+    for repeat in range(repeats):
+        stream = np.random.default_rng(repeat)
+        ratio = np.exp(stream.normal(0, 0.8, size=(2, seeds, 1)))  # seeds differ by factors; the true log ratio of medians is 0
+        values = ratio * stream.uniform(0.9, 1.1, size=(2, seeds, 40))
+        arms = Bootstrap("test", repeat, resamples=400)
+        arms.add("images", {"a": values[0], "b": values[1]}, positive=True)
+        means = arms.means(small_sample=0.95)
+        assert (means["a"] > 0).all() and np.isfinite(np.log(means["a"])).all()
+        found = interval(np.log(means["a"] / means["b"]), 0.95)
+        hits += found.low <= 0 <= found.high
+    assert hits / repeats > 0.91
+
+
+def test_zeros_among_positive_values_stay_zero():
+    arms = Bootstrap("test", resamples=50)
+    arms.add("images", {"none": np.zeros((3, 5)), "some": np.eye(3, 5)}, positive=True)
+    means = arms.means(small_sample=0.95)
+    assert (means["none"] == 0).all() and np.isfinite(means["some"]).all() and (means["some"] >= 0).all()
+
+
+def test_large_samples_are_expanded_alike_on_either_scale():
+    values = 5 + np.random.default_rng(0).normal(0, 0.01, size=(8, 50))
+    bounds = []
+    for positive in (False, True):
+        arms = Bootstrap("test", resamples=500)
+        arms.add("images", {"a": values}, positive=positive)
+        found = interval(arms.means(small_sample=0.95)["a"], 0.95)
+        bounds.append((found.low, found.high))
+    assert np.allclose(*bounds, atol=1e-4)

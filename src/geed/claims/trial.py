@@ -24,11 +24,12 @@ LAYERWISE = ("channel_eed", "field_eed", "feature_correlation")
 
 
 class _Arm(NamedTuple):
-    """Per-image values (seeds, images) of one network, with the name of the set of images."""
+    """Per-image values (seeds, images) of one network, with the name of the set of images (`Bootstrap.add`)."""
 
     images: str
     seeds: tuple[int, ...]
     values: np.ndarray
+    positive: bool
 
 
 class Outcome(NamedTuple):
@@ -133,10 +134,10 @@ class Trial:
         self.put(key, values, run, evaluation)
         return values
 
-    def put(self, key: tuple, values: np.ndarray, run: str, evaluation: str) -> None:
+    def put(self, key: tuple, values: np.ndarray, run: str, evaluation: str, *, positive: bool = False) -> None:
         """Stage values (seeds, images) of a run under `key`, measured on the images of an evaluation."""
         images, seeds = self.evidence.images(run, evaluation), self.evidence.seeds(run)
-        self._staged[key] = _Arm(f"{images}/{values.shape[1]}", seeds, values)
+        self._staged[key] = _Arm(f"{images}/{values.shape[1]}", seeds, values, positive)
         self._seeds[key[0]] = tuple(seed for seed in self._seeds.get(key[0], seeds) if seed in seeds)
         self._sizes[key] = values.shape[1]
         if key[-1] != "accuracy":  # which may be of more images than what the claim is about
@@ -190,9 +191,9 @@ class Trial:
             if not (seeds := self._seeds[key[0]]):
                 raise GeedError(f"claims.{self.claim}.comparisons.{key[0]}: expected runs with seeds in common, found none")
             values = arm.values[[arm.seeds.index(seed) for seed in seeds]]
-            drawn_together.setdefault((arm.images, seeds), {})[key] = values
-        for (images, seeds), arms in drawn_together.items():
-            self._bootstrap.add(images, arms, seeds)
+            drawn_together.setdefault((arm.images, seeds, arm.positive), {})[key] = values
+        for (images, seeds, positive), arms in drawn_together.items():
+            self._bootstrap.add(images, arms, seeds, positive=positive)
         self._staged = {}
         student = (intervals or self.settings["intervals"]) == "student" and self.n_seeds > 1
         means = self._bootstrap.means(without=without, small_sample=self.settings["confidence"] if student else None)

@@ -60,14 +60,19 @@ class Bootstrap:
         self._seeds: dict[Hashable, tuple[int, ...]] = {}
         self._observed: dict[Hashable, Array] = {}  # (S,) mean over images
         self._resampled: dict[Hashable, Array] = {}  # (B, S) mean over resampled images
+        self._positive: set[Hashable] = set()
 
-    def add(self, images: str, arms: Mapping[Hashable, Array], seeds: Sequence[int] | None = None) -> None:
+    def add(
+        self, images: str, arms: Mapping[Hashable, Array], seeds: Sequence[int] | None = None, *, positive: bool = False
+    ) -> None:
         """Add arms that were measured on the same images in the same order, with the same seeds.
 
         Args:
             images: name of the set of images; arms on one set, also from different calls, get the same draws of images.
             arms: key -> values (S, N), finite.
             seeds: the S training seeds; arms of other seeds are drawn apart. None: 0, 1, ….
+            positive: whether values below 0 cannot be, and seeds differ by factors rather than by amounts. A small sample is then
+                expanded on the logarithmic scale, where it cannot leave the positive numbers.
 
         Raises:
             GeedError: an arm has another number of seeds or images than the others, no images, or a value that is not finite.
@@ -88,6 +93,7 @@ class Bootstrap:
         resampled = _resample_images(stacked.reshape(-1, shape[1]), self.resamples, (*self.names, "images", images))
         for index, key in enumerate(arms):
             self._seeds[key] = seeds
+            self._positive |= {key} if positive else set()
             self._observed[key] = stacked[index].mean(axis=1)
             self._resampled[key] = resampled[:, index * len(seeds) : (index + 1) * len(seeds)]
 
@@ -105,16 +111,27 @@ class Bootstrap:
         for key, observed in self._observed.items():
             kept = [index for index, seed in enumerate(self._seeds[key]) if seed != without]
             if (count := len(kept)) not in weights:
-                weights[count] = self._seed_weights(count, small_sample)
-            drawn = np.einsum("bs,bs->b", weights[count], self._resampled[key][:, kept])
+                weights[count] = self._seed_weights(count)
+            values, shares = self._resampled[key][:, kept], weights[count]
+            if small_sample is None:
+                drawn = _weighted(shares, values)
+            elif key in self._positive:
+                centre = values.mean(axis=1)
+                factor = np.divide(_weighted(shares, values), centre, out=np.ones_like(centre), where=centre > 0)
+                drawn = centre * factor ** expansion(count, small_sample)
+            else:
+                drawn = _weighted(1 / count + expansion(count, small_sample) * (shares - 1 / count), values)
             means[key] = np.concatenate([[observed[kept].mean()], drawn])
         return means
 
-    def _seed_weights(self, seeds: int, small_sample: float | None) -> Array:
-        """The share of each seed in each resample, (B, S); with a small sample, expanded about 1 / S."""
+    def _seed_weights(self, seeds: int) -> Array:
+        """The share of each seed in each resample, (B, S)."""
         stream = rng(*self.names, "seeds", seeds)
-        weights = stream.multinomial(seeds, [1 / seeds] * seeds, size=self.resamples) / seeds
-        return weights if small_sample is None else 1 / seeds + expansion(seeds, small_sample) * (weights - 1 / seeds)
+        return stream.multinomial(seeds, [1 / seeds] * seeds, size=self.resamples) / seeds
+
+
+def _weighted(shares: Array, values: Array) -> Array:
+    return np.einsum("bs,bs->b", shares, values)
 
 
 def expansion(seeds: int, confidence: float) -> float:

@@ -43,7 +43,7 @@ class Zoo:
                     for metric, distance in metrics:
                         values = self.trial.evidence.array(run, metric, distance, group=f"lie:{transform}", **where)
                         key = (name, run, transform, metric, distance)
-                        self.trial.put(key, values, run, where["evaluation"])
+                        self.trial.put(key, values, run, where["evaluation"], positive=True)
 
     def parameters(self, name: str, run: str) -> float:
         """Number of trainable parameters of a network."""
