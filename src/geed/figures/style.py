@@ -69,7 +69,7 @@ _RC = {
 }
 
 
-_MANY = 50  # times the lowest: from here on a logarithmic axis labels decades only
+_MANY = 100  # times the lowest: from here on a logarithmic axis labels decades only
 
 
 @dataclass(frozen=True)
