@@ -1,4 +1,7 @@
-"""The two mends for third-party packages."""
+"""The mends for third-party packages."""
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -37,3 +40,35 @@ def test_numpy_itself_is_left_alone():
     compat.import_e2cnn()
     with pytest.raises(ValueError, match="copy"):
         np.array(1, copy=False)
+
+
+TRAINS = """
+import sys
+import torch
+from geed import compat
+kind = {kind}
+weight = torch.ones(3, requires_grad=True)
+optimiser = kind([weight], lr=0.5)
+def loss():
+    optimiser.zero_grad()
+    value = (weight**2 @ torch.arange(3.0)).cos()
+    value.backward()
+    return value
+for _ in range(3):
+    optimiser.step(loss)
+kind([weight]).load_state_dict(optimiser.state_dict())
+print("torch._dynamo" in sys.modules, *weight.tolist())
+"""
+
+
+@pytest.mark.parametrize("name", ["AdamW", "Adam", "LBFGS"])
+def test_optimisers_do_the_same_without_the_compiler(name):
+    """Where torch's own no longer imports the compiler, the mend has nothing left to do and can go."""
+    torchs, ours = (
+        subprocess.run(
+            [sys.executable, "-c", TRAINS.format(kind=kind)], capture_output=True, text=True, check=True
+        ).stdout.split()
+        for kind in (f"torch.optim.{name}", f"compat.optimiser({name!r})")
+    )
+    assert (torchs[0], ours[0]) == ("True", "False")
+    assert torchs[1:] == ours[1:] != ["1.0"] * 3

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from geed import seeds
+from geed import compat, seeds
 from geed.data.imageset import ImageSet
 from geed.errors import GeedError
 from geed.models import weights
@@ -29,7 +29,10 @@ from geed.training.views import Views
 COLUMNS = ("epoch", "loss", "train_accuracy", "validation_accuracy")
 _RISE = 0.25
 _VALIDATIONS = 10  # epochs along training in which the validation accuracy is taken, where nothing is chosen by it
-_OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}  # the latter adds weight decay to the gradient
+_OPTIMISERS = {
+    "adamw": compat.optimiser("AdamW"),
+    "adam": compat.optimiser("Adam"),
+}  # the latter adds weight decay to the gradient
 
 
 @dataclass

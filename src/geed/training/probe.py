@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from geed import compat
 from geed.models.network import Network
 
 
@@ -30,7 +31,9 @@ def linear_probe(model: Network, images: Tensor, labels: Tensor, batch_size: int
     features = (features - mean) / deviation
     weight = torch.zeros_like(model.head.weight, dtype=torch.float64, requires_grad=True)
     bias = torch.zeros_like(model.head.bias, dtype=torch.float64, requires_grad=True)
-    solver = torch.optim.LBFGS([weight, bias], max_iter=300, history_size=20, tolerance_grad=1e-7, line_search_fn="strong_wolfe")
+    solver = compat.optimiser("LBFGS")(
+        [weight, bias], max_iter=300, history_size=20, tolerance_grad=1e-7, line_search_fn="strong_wolfe"
+    )
 
     def loss() -> Tensor:
         solver.zero_grad()
