@@ -95,7 +95,8 @@ def test_work_grows_with_images_elements_and_layers(demo):
     one, none = amounts(groups=["rotations:4"]), amounts(groups=["trivial"])
     assert amounts(groups=["rotations:4"], limit=100)["images"] == 500  # |G| = 4 elements, and the images themselves
     assert one["images"] / none["images"] == pytest.approx(5 / 2) and one["numbers"] / none["numbers"] == 4
-    assert amounts(groups=["rotations:4"], corrupted=True)["images"] == 30 * one["images"]
+    corrupted = len(demo.corruptions["names"]) * len(demo.corruptions["severities"])
+    assert amounts(groups=["rotations:4"], corrupted=True)["images"] == corrupted * one["images"]
     assert amounts(groups=["rotations:4"], snapshots=True)["images"] == 4 * one["images"]
     assert work.training(demo.runs["untrained"], sets["digits"]).amounts["steps"] == 0
 

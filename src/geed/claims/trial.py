@@ -135,7 +135,10 @@ class Trial:
         return values
 
     def put(self, key: tuple, values: np.ndarray, run: str, evaluation: str, *, positive: bool = False) -> None:
-        """Stage values (seeds, images) of a run under `key`, measured on the images of an evaluation."""
+        """Stage values (seeds, images) of a run under `key`, measured on the images of an evaluation.
+
+        `positive`: they are above 0, and widened for the few seeds by factors instead of amounts (`geed.stats.bootstrap`).
+        """
         images, seeds = self.evidence.images(run, evaluation), self.evidence.seeds(run)
         self._staged[key] = _Arm(f"{images}/{values.shape[1]}", seeds, values, positive)
         self._seeds[key[0]] = tuple(seed for seed in self._seeds.get(key[0], seeds) if seed in seeds)

@@ -100,7 +100,7 @@ def networks(study: str, rows: pandas.DataFrame) -> str:
             [run, *(_plus_minus(*cells.loc[(run, name)]) if (run, name) in cells.index else NOTHING for name in names)]
             for run in dict.fromkeys(found["run"])
         ]
-        lines += ["", f"## {group}", "", *_table(["run", *names], shown)]
+        lines += ["", f"## {group or 'no group'}", "", *_table(["run", *names], shown)]
     return "\n".join(lines) + "\n"
 
 
