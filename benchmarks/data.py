@@ -24,11 +24,11 @@ def prepare(folder: Path, source: str, mirror: str | None) -> None:
 def corrupt(folder: Path, source: str, mirror: str | None) -> None:
     import torch
 
-    from geed.data import corruptions, registry
+    from geed.data import corruptions, loading
     from geed.data.imageset import ImageSet
     from geed.data.store import write_corrupted
 
-    loaded = registry.load(source, "test", mirror=mirror)
+    loaded = loading.load(source, "test", mirror=mirror)
     rows = torch.arange(1000) % len(loaded)
     clean = ImageSet(loaded.images[rows], loaded.labels[rows], torch.arange(1000), loaded.classes, source, "test")
     write_corrupted(
@@ -49,7 +49,7 @@ def measured(step, *arguments) -> tuple[float, float]:
 def _timed(step, *arguments) -> tuple[float, float]:
     import torch  # noqa: F401  (its import is not what is timed)
 
-    from geed.data import corruptions, registry, store  # noqa: F401
+    from geed.data import corruptions, loading, store  # noqa: F401
 
     start = time.perf_counter()
     step(*arguments)

@@ -22,7 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import geed
 from geed import compat
-from geed.data.registry import load
+from geed.data.loading import load
 from geed.lie.endtoend import DEFAULT
 from geed.metrics.layers import leaves
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
 from geed import groups, measure, seeds
-from geed.data.registry import load
+from geed.data.loading import load
 from geed.figures import style
 from geed.groups.fields import fibres
 from geed.metrics.saliency import saliency_maps, similarity

@@ -9,7 +9,7 @@ from PIL import Image
 
 import geed
 from geed import cli, files, groups
-from geed.data.registry import load
+from geed.data.loading import load
 
 NETWORKS = """
 import torch

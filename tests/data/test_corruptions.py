@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from geed import seeds
-from geed.data import registry
+from geed.data import loading
 from geed.data.corruptions import FAMILIES, NAMES, SEVERITIES, blur, corrupt, digital, noise, weather
 from geed.errors import GeedError
 
@@ -33,12 +33,12 @@ NOT_MONOTONE_SMALL = {*NOT_MONOTONE, "pixelate", "snow"}
 
 @pytest.fixture(scope="module")
 def photos():
-    return registry.load("photo_patches", "test", limit=60)
+    return loading.load("photo_patches", "test", limit=60)
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return registry.load("digits", "test", limit=40, size=15)
+    return loading.load("digits", "test", limit=40, size=15)
 
 
 def stream(name, severity, identity, seed="s"):
@@ -60,7 +60,7 @@ def test_the_light_list_of_names_is_the_table():
 @pytest.mark.parametrize("size", [8, 15, 32, 45])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_shape_range_bytes_and_determinism(name, size, channels):
-    images = registry.load("photo_patches", "test", limit=4, size=size, channels=channels)
+    images = loading.load("photo_patches", "test", limit=4, size=size, channels=channels)
     before = images.images.clone()
     result = corrupt(images.images, name, 3, ids=images.ids, seed="s")
     assert result.shape == before.shape and result.dtype == torch.float32

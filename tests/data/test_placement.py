@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from geed.data import registry, store
+from geed.data import loading, store
 from geed.data.placement import pad, rotate_at_random
 from geed.errors import GeedError
 from geed.study.prepare import prepare
@@ -59,20 +59,20 @@ def test_drawn_splits_are_disjoint_stratified_and_always_the_same(tmp_path):
         share = torch.bincount(images.labels) / len(images)
         assert (share - 0.1).abs().max() < 0.015
     # ids are positions in the source: the images there are the same
-    everything = registry.load("digits", "train", sizes={"train": 1797})
+    everything = loading.load("digits", "train", sizes={"train": 1797})
     assert torch.equal(pad(everything.images, 12)[splits["test"].ids], splits["test"].images)
     assert torch.equal(everything.labels[splits["test"].ids], splits["test"].labels)
 
 
 def test_the_first_split_does_not_depend_on_the_others():
-    first = registry.load("digits", "train", sizes={"train": 300, "test": 200}, classes=[1, 2, 3])
-    again = registry.load("digits", "train", sizes={"train": 300, "test": 1}, classes=[1, 2, 3])
+    first = loading.load("digits", "train", sizes={"train": 300, "test": 200}, classes=[1, 2, 3])
+    again = loading.load("digits", "train", sizes={"train": 300, "test": 1}, classes=[1, 2, 3])
     assert torch.equal(first.ids, again.ids)
 
 
 def test_more_images_than_there_are():
     with pytest.raises(GeedError, match=r"digits: expected splits of at most 1797 images in all, found 1000 \(train\) \+ 900"):
-        registry.load("digits", "train", sizes={"train": 1000, "test": 900})
+        loading.load("digits", "train", sizes={"train": 1000, "test": 900})
 
 
 def test_parts_are_pooled_with_ids_that_count_on():

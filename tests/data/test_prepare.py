@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from geed import files
-from geed.data import registry, store
+from geed.data import loading, registry, store
 from geed.errors import GeedError
 from geed.study.corrupt import corrupt
 from geed.study.prepare import prepare
@@ -31,7 +31,7 @@ def test_prepare_writes_every_split_and_says_what_from(tmp_path):
     assert record["sha256"] == registry.DATASETS["digits"].sha256
     found, expected = (
         store.read(tmp_path / "mine.safetensors", "test"),
-        registry.load("digits", "test", **without(DIGITS, "source")),
+        loading.load("digits", "test", **without(DIGITS, "source")),
     )
     assert torch.equal(found.images, expected.images) and found.name == "mine"
 

@@ -15,9 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
-from geed.data import readers, registry
+from geed.data import loading, readers
+from geed.data.loading import load
 from geed.data.mirror import SourceFile
-from geed.data.registry import DATASETS, load
+from geed.data.registry import DATASETS
 from geed.errors import GeedError
 
 
@@ -322,10 +323,10 @@ def test_a_folder_of_images(tmp_path):
         # Sorted by class, then by name; the middle of each picture has its number.
         expected = [40 * (1 - label) + i % 10 for label, i in zip(images.labels.tolist(), images.ids.tolist(), strict=True)]
         assert to_bytes(images)[:, 0, 14, 14].tolist() == expected
-    before = registry.checksums(f"folder:{tmp_path}")
+    before = loading.checksums(f"folder:{tmp_path}")
     for file in (tmp_path / "ant").iterdir():
         file.write_bytes(b"x")
-    assert registry.checksums(f"folder:{tmp_path}") != before
+    assert loading.checksums(f"folder:{tmp_path}") != before
     with pytest.raises(GeedError, match=r"\.png: expected an image, found something unreadable"):
         load(f"folder:{tmp_path}", "train", size=28)
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from geed.data import registry
-from geed.data.registry import DATASETS, load
+from geed.data import loading
+from geed.data.loading import load
+from geed.data.registry import DATASETS
 from geed.errors import GeedError
 
 
@@ -111,7 +112,7 @@ def test_limits_are_stratified_and_nested():
 
 
 def test_splits_do_not_depend_on_the_process():
-    code = "from geed.data.registry import load; print(load('digits', 'test', limit=20).ids.tolist())"
+    code = "from geed.data.loading import load; print(load('digits', 'test', limit=20).ids.tolist())"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert found.strip() == str(load("digits", "test", limit=20).ids.tolist())
     assert load("digits", "test", limit=4).ids.tolist() == [231, 407, 670, 808]
@@ -142,8 +143,8 @@ def test_bad_input(arguments, words):
 
 def test_stratified_order_is_a_permutation_with_even_prefixes():
     labels = np.repeat([0, 1, 2], [100, 50, 10])
-    order = registry.stratified_order(labels, "a")
+    order = loading.stratified_order(labels, "a")
     assert sorted(order) == list(range(160))
     for stop in (16, 32, 80):
         assert np.abs(np.bincount(labels[order[:stop]], minlength=3) - stop * np.array([100, 50, 10]) / 160).max() <= 1
-    assert not np.array_equal(order, registry.stratified_order(labels, "b"))
+    assert not np.array_equal(order, loading.stratified_order(labels, "b"))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from geed import files
-from geed.data import registry, store
+from geed.data import loading, store
 from geed.data.mirror import SourceFile
 from geed.errors import GeedError
 from geed.models.architectures import CifarResNet, MobileNetV1
@@ -168,7 +168,7 @@ def test_real_files_load_and_convert_to_the_registered_bytes(name, mirror, tmp_p
 def test_cifar_resnets_score_as_published(depth, mirror):
     """Within two binomial standard errors (0.8 points on 1,017 images) of the published accuracy on 10,000."""
     model, record = load_pretrained(f"cifar10_resnet{depth}", mirror)
-    images = registry.load("cifar10_subset", "test", mirror=mirror)
+    images = loading.load("cifar10_subset", "test", mirror=mirror)
     with torch.no_grad():
         right = torch.cat([model(batch).argmax(1) for batch in images.images.split(256)]) == images.labels
     assert 100 * right.float().mean().item() == pytest.approx(record["accuracy"], abs=1.7)
@@ -182,7 +182,7 @@ def test_cifar_resnets_score_as_published(depth, mirror):
 def test_imagenet_networks_know_the_photographs(name, top1, top5, mirror):
     """This shows that weights and preprocessing fit; it is no ImageNet accuracy, for these may be training images."""
     model, _ = load_pretrained(name, mirror)
-    images = registry.load("imagenet_samples", "test", mirror=mirror, size=224)
+    images = loading.load("imagenet_samples", "test", mirror=mirror, size=224)
     with torch.no_grad():
         best = torch.cat([model(batch).topk(5).indices for batch in images.images.split(50)])
     hit = best == images.labels[:, None]

@@ -53,8 +53,9 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _fetch(args: argparse.Namespace) -> int:
+    from geed.data.loading import locate
     from geed.data.mirror import obtain
-    from geed.data.registry import DATASETS, locate
+    from geed.data.registry import DATASETS
 
     for name in args.names:
         paths = (

@@ -247,7 +247,8 @@ def _images(
 ) -> tuple["ImageFolder | torch.Tensor", "torch.Tensor | None", dict[str, Any], dict[str, Any]]:
     """The images, their labels where they have any, where they come from, and the preprocessing that they get."""
     from geed.data.folder import ImageFolder
-    from geed.data.registry import DATASETS, load
+    from geed.data.loading import load
+    from geed.data.registry import DATASETS
     from geed.errors import GeedError, nearest
 
     preprocessing = loaded.preprocessing

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from geed.data.registry import DATASETS
 from geed.errors import GeedError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp", ".tif", ".tiff")
@@ -271,8 +272,6 @@ def _in_memory(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...],
 
 
 def _classes(name: str) -> tuple[str, ...]:
-    from geed.data.registry import DATASETS
-
     return DATASETS[name].classes
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geed.data import corruptions, registry, store
+from geed.data import corruptions, loading, registry, store
 from geed.data.imageset import ImageSet
 from geed.errors import GeedError, nearest
 
@@ -52,12 +52,12 @@ def corrupt(
         if official is None:
             images = corruptions.corrupt(clean.images, corruption, severity, ids=clean.ids, seed=f"{seed}/{name}")
         else:
-            images = _published(registry.load(official, f"{corruption}.{severity}", mirror=mirror), clean)
+            images = _published(loading.load(official, f"{corruption}.{severity}", mirror=mirror), clean)
         distance[corruption][str(severity)] = round(float((images - clean.images).square().mean().sqrt()), 6)
         return images
 
     store.write_corrupted(output, clean, corrupted, names, severities)
-    sources = {} if official is None else {"sha256": registry.checksums(official, mirror)}
+    sources = {} if official is None else {"sha256": loading.checksums(official, mirror)}
     return {"images": len(clean), "rms_distance": distance} | sources
 
 

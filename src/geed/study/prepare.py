@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from geed.data import registry, store
+from geed.data import loading, registry, store
 from geed.data.imageset import ImageSet
 from geed.data.placement import pad, rotate_at_random
 from geed.errors import GeedError, nearest
@@ -20,7 +20,7 @@ def prepare(name: str, settings: Mapping[str, Any], output: str | Path, mirror: 
     Args:
         name: the set's name in the study; the prepared splits carry it.
         settings: ``source``, and ``classes``, ``size``, ``channels``, ``limit`` (per split) and ``split`` (`sizes`) as for
-            `registry.load`; ``pad``, the side of the square of zeros that images are put into the middle of; ``rotate``: whether
+            `loading.load`; ``pad``, the side of the square of zeros that images are put into the middle of; ``rotate``: whether
             each is then turned by a random angle of its own.
         output: the prepared file, ``<name>.safetensors``.
         mirror: a folder or URL, tried before the canonical source.
@@ -37,7 +37,7 @@ def prepare(name: str, settings: Mapping[str, Any], output: str | Path, mirror: 
     entry = registry.info(settings["source"])
     splits = {}
     for split in settings.get("split") or entry.splits:
-        loaded = registry.load(settings["source"], split, mirror=mirror, **options)
+        loaded = loading.load(settings["source"], split, mirror=mirror, **options)
         images = pad(loaded.images, settings["pad"]) if settings.get("pad") else loaded.images
         if settings.get("rotate"):
             images = rotate_at_random(images, loaded.ids, entry.name if options["sizes"] else f"{entry.name}/{split}")
@@ -46,7 +46,7 @@ def prepare(name: str, settings: Mapping[str, Any], output: str | Path, mirror: 
     first = next(iter(splits.values()))
     return {
         "source": entry.source,
-        "sha256": registry.checksums(settings["source"], mirror),
+        "sha256": loading.checksums(settings["source"], mirror),
         "shape": list(first.images.shape[1:]),
         "splits": {split: {"images": len(images), "classes": _per_class(images)} for split, images in splits.items()},
     }
