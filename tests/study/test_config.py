@@ -223,6 +223,14 @@ WRONG = {
     ),
     "misspelt distance": (changed(["evaluations", "clean", "metrics"], ["output_eed/kll"]), ["evaluations.clean.metrics", "kl"]),
     "misspelt run": (changed(["evaluations", "clean", "runs"], ["plane"]), ["evaluations.clean.runs", "'plain'"]),
+    "run that a claim reads, not measured": (
+        changed(["evaluations", "clean", "runs"], [run for run in DEMO["evaluations"]["clean"]["runs"] if run != "mlp_da"]),
+        ["claims.M1.comparisons.rotation.augmented", "of the evaluation clean", "found mlp_da"],
+    ),
+    "group that a claim reads, not measured": (
+        changed(["evaluations", "clean", "groups"], ["rotations:4", "translations:x=3"]),
+        ["claims.K1.comparisons.reflection.group", "of the evaluation clean", "found reflections"],
+    ),
     "group of evaluation": (changed(["evaluations", "clean", "groups"], ["rotations"]), ["evaluations.clean.groups"]),
     "group that does not fit": (
         changed(["evaluations", "clean", "groups"], ["translations:x=4"]),

@@ -124,6 +124,7 @@ def load(files: Sequence[str | Path], schemas: str | Path, overrides: Mapping[st
     _check_architectures(config, fail)
     _check_runs(config, fail)
     _check_evaluations(config, fail)
+    _check_claims(config, references, fail)
     _check_explained(config, fail)
     _check_readings(config, fail)
 
@@ -419,6 +420,24 @@ def _check_blend(config: Mapping[str, Any], name: str, fail: Callable[[str, str]
         expected, found = _shape(config, data), _shape(config, other)
         if expected and found and expected != found:
             fail(f"{path}.with", f"expected images of the size {expected} of {data}, found {found} in {other}")
+
+
+def _check_claims(
+    config: Mapping[str, Any], references: Sequence[tuple[str, str, str]], fail: Callable[[str, str], None]
+) -> None:
+    """What a claim compares must be measured, or it would fail after hours: every run in the evaluation, under the group."""
+    for path, kind, name in references:
+        section, claim, _, comparison, *_ = [*path.split("."), "", "", ""]
+        if section != "claims" or kind not in ("runs", "groups"):
+            continue
+        evaluation = config["claims"][claim].get("comparisons", {}).get(comparison, {}).get("evaluation")
+        measured = config["evaluations"][evaluation] if evaluation else {kind: None}
+        if measured[kind] is not None and name not in measured[kind]:
+            what = "run" if kind == "runs" else "group"
+            fail(
+                path,
+                f"expected a {what} of the evaluation {evaluation}, which it reads, found {name}{nearest(name, measured[kind])}",
+            )
 
 
 def _check_explained(config: Mapping[str, Any], fail: Callable[[str, str], None]) -> None:
