@@ -34,7 +34,7 @@ _HEADLINES = {
     "M3": ("norm_ratio",),
 }
 _Z = "Mean ± standard deviation over seeds; z: the difference in units of the combined standard deviation, rounding included."
-_WHERE = ("comparison", "arm", "domain")
+_WHERE = ("comparison", "role", "arm", "domain")
 
 
 @dataclass(frozen=True)
@@ -185,8 +185,8 @@ def _numbers(claim: str, reference: Reference) -> list[str]:
     shown = [
         [
             row["part"].replace("_", " "),
-            *(row[column] for column in cells),
-            "/".join(filter(None, (row.get("metric", ""), row.get("distance", "")))),
+            *(row[column].replace("_", " ") if column == "role" else row[column] for column in cells),
+            "/".join(filter(None, (row.get("metric", ""), row.get("distance", ""), _transform(row.get("group", ""))))),
             estimate(row),
             *([number(row["p_holm"])] if tested else []),
             number(row["n_seeds"]),
@@ -197,6 +197,11 @@ def _numbers(claim: str, reference: Reference) -> list[str]:
         *_table(["statistic", *cells, "metric", "estimate [interval]", *(["p (Holm)"] if tested else []), "seeds"], shown),
         "",
     ]
+
+
+def _transform(group: object) -> str:
+    """What a Lie derivative is along, if the rows are of one."""
+    return group.removeprefix("lie:") if isinstance(group, str) and group.startswith("lie:") else ""
 
 
 def _published(claim: str, reference: Reference) -> list[str]:
