@@ -14,6 +14,7 @@ import pandas
 from geed.claims import parts as claim_parts
 from geed.claims import table as claim_table
 from geed.claims.names import FIGURES
+from geed.figures.tables import transform_label
 from geed.files import read_json, read_table
 from geed.report.content import sensitivity
 from geed.report.words import NOTHING, duration, estimate, number
@@ -186,7 +187,9 @@ def _numbers(claim: str, reference: Reference) -> list[str]:
         [
             row["part"].replace("_", " "),
             *(row[column].replace("_", " ") if column == "role" else row[column] for column in cells),
-            "/".join(filter(None, (row.get("metric", ""), row.get("distance", ""), _transform(row.get("group", ""))))),
+            transform_label(row["group"])
+            if row.get("group", "").startswith("lie:")
+            else "/".join(filter(None, (row.get("metric", ""), row.get("distance", "")))),
             estimate(row),
             *([number(row["p_holm"])] if tested else []),
             number(row["n_seeds"]),
@@ -197,11 +200,6 @@ def _numbers(claim: str, reference: Reference) -> list[str]:
         *_table(["statistic", *cells, "metric", "estimate [interval]", *(["p (Holm)"] if tested else []), "seeds"], shown),
         "",
     ]
-
-
-def _transform(group: object) -> str:
-    """What a Lie derivative is along, if the rows are of one."""
-    return group.removeprefix("lie:") if isinstance(group, str) and group.startswith("lie:") else ""
 
 
 def _published(claim: str, reference: Reference) -> list[str]:

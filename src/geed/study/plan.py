@@ -427,16 +427,16 @@ def _check_claims(
 ) -> None:
     """What a claim compares must be measured, or it would fail after hours: every run in the evaluation, under the group."""
     for path, kind, name in references:
-        section, claim, _, comparison, *_ = [*path.split("."), "", "", ""]
-        if section != "claims" or kind not in ("runs", "groups"):
+        if kind not in ("runs", "groups") or not path.startswith("claims.") or ".comparisons." not in path:
             continue
-        evaluation = config["claims"][claim].get("comparisons", {}).get(comparison, {}).get("evaluation")
-        measured = config["evaluations"][evaluation] if evaluation else {kind: None}
-        if measured[kind] is not None and name not in measured[kind]:
-            what = "run" if kind == "runs" else "group"
+        _, claim, _, comparison, *_ = path.split(".")
+        evaluation = config["claims"][claim]["comparisons"][comparison]["evaluation"]
+        measured = config["evaluations"][evaluation][kind]
+        if measured is not None and name not in measured:
             fail(
                 path,
-                f"expected a {what} of the evaluation {evaluation}, which it reads, found {name}{nearest(name, measured[kind])}",
+                f"expected a {kind.removesuffix('s')} of the evaluation {evaluation}, which it reads, "
+                f"found {name}{nearest(name, measured)}",
             )
 
 

@@ -29,10 +29,8 @@ from geed.training.views import Views
 COLUMNS = ("epoch", "loss", "train_accuracy", "validation_accuracy")
 _RISE = 0.25
 _VALIDATIONS = 10  # epochs along training in which the validation accuracy is taken, where nothing is chosen by it
-_OPTIMISERS = {
-    "adamw": compat.optimiser("AdamW"),
-    "adam": compat.optimiser("Adam"),
-}  # the latter adds weight decay to the gradient
+# Adam adds weight decay to the gradient, AdamW takes it off the weights.
+_OPTIMISERS = {"adamw": compat.optimiser("AdamW"), "adam": compat.optimiser("Adam")}
 
 
 @dataclass
